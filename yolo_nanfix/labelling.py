@@ -13,10 +13,11 @@ from yolo_nanfix.dataset.scene import Album
 from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
-from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
+from yolo_nanfix.handoff.export import HandedOver, Options, Unlabelled, hand_over
 from yolo_nanfix.linting import runner
 from yolo_nanfix.linting.autofix import autofix
 from yolo_nanfix.linting.causes import choose
+from yolo_nanfix.linting.pool import Progress
 
 
 def handoff(report: Report, out: Path, options: Options, progress: Progress | None) -> HandedOver:

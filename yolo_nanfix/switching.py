@@ -224,10 +224,10 @@ def _overrides_told() -> Overrides:
 def _came_with(trainer: Any, file: str) -> bool:
     """Whether a settings file came with the dataset of a trainer; if so, this is logged."""
     from yolo_nanfix import upstream
-    from yolo_nanfix.dataset.discover import Belongs
+    from yolo_nanfix.dataset.discover import belongs
 
     data = getattr(getattr(trainer, "args", None), "data", None)
-    if not isinstance(data, (str, Path)) or not Belongs(data)(Path(file)):
+    if not isinstance(data, (str, Path)) or not belongs(data)(Path(file)):
         return False
     _announced[:] = [_distrusted(_overrides_told(), file)]
     for line in _overrides_told().lines(off=True):
@@ -323,11 +323,11 @@ def _carried() -> dict[str, Any]:
 
 def _settings_of(data: str | Path | None, trust: bool) -> Settings:
     """The settings for the current folder; a file that came with the dataset is skipped unless it is trusted."""
-    from yolo_nanfix.dataset.discover import Belongs
+    from yolo_nanfix.dataset.discover import belongs
     from yolo_nanfix.patching import engine
 
     names = (*engine.params_of_all(), *GuardSettings.names())
-    return load_settings(names, belongs=nobodys if data is None else Belongs(data), trust=trust)
+    return load_settings(names, belongs=nobodys if data is None else belongs(data), trust=trust)
 
 
 def _default_set(settings: Settings, call: PatchCall) -> engine.Choice:

@@ -218,7 +218,7 @@ def test_annotations_of_another_format_need_their_dataset_named(tmp_path: Path, 
     assert main(["lint", "--files", "package.json"]) == 0
     assert main(["lint", "--files", "package.json", "instances.json"]) == 2
     error = capsys.readouterr().err
-    assert "no data.yaml stands above instances.json; name its dataset: yolo-nanfix lint instances.json" in error
+    assert "there is no data.yaml above instances.json; name its dataset: yolo-nanfix lint instances.json" in error
 
 
 def hook(*files: str) -> subprocess.Popen[str]:

@@ -64,5 +64,5 @@ def test_two_renames_apart_an_earlier_handoff_comes_back(places: dict[str, signa
 
     out.rename(out.with_name(f".earlier.nanfix-{files.machine()}-1-0.old"))
     assert place.start(words).wait() == 2
-    assert "is there already" in (place.base / "log").read_text()
+    assert "exists already" in (place.base / "log").read_text()
     assert (out / "handoff.json").exists() and not list(Path(out.parent).glob(".earlier*"))

@@ -53,7 +53,7 @@ def test_what_is_left_of_each_split_is_said_before_the_first_epoch(sick: Path, c
         "val: all 2 images are kept, 1 of them without objects",
     ]
     train = {"images": 4, "dropped": 1, "aside": 1, "kept": 2, "background": 0}
-    assert run.outcome == "dry-run" and run.summary["left"]["train"] == train
+    assert run.outcome == "dry-run" and train.items() <= run.summary["left"]["train"].items()
 
 
 def test_a_run_does_not_start_when_nothing_is_left(sick: Path, caplog):

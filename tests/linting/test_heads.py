@@ -13,8 +13,8 @@ from PIL import Image as PILImage
 
 from yolo_nanfix.dataset import scanning
 from yolo_nanfix.dataset.image_header import judge_heads, read_header, read_heads
-from yolo_nanfix.dataset.images import MOST, Image, ImageColumns, Part, gather, read_images, read_one
-from yolo_nanfix.dataset.paths import NOTHING, Stamp, stamp_of
+from yolo_nanfix.dataset.images import LONGEST_SIDE, Image, ImageColumns, Part, gather, read_images, read_one
+from yolo_nanfix.dataset.paths import NO_FILE, Stamp, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
 
@@ -38,7 +38,7 @@ def files() -> dict[str, bytes]:
         "farther.jpg": jpeg(comment=b"x" * 5000),
         "slim.jpg": jpeg(400, 40),
         "small.jpg": jpeg(20, 20),
-        "wide.jpg": jpeg(MOST + 1, 600),
+        "wide.jpg": jpeg(LONGEST_SIDE + 1, 600),
         "grey.jpg": jpeg(mode="L"),
         "cmyk.jpg": jpeg(mode="CMYK"),
         "turned.jpg": jpeg(exif=exif),
@@ -60,7 +60,7 @@ def listed(folder: Path, contents: dict[str, bytes]) -> Part:
         names.append(str(folder / name))
         stamps.append(stamp_of((folder / name).stat()))
     names.append(str(folder / "gone.jpg"))
-    stamps.append(NOTHING)
+    stamps.append(NO_FILE)
     count = len(names)
     labels = [f"{name}.txt" for name in names]
     return Part(names, ["train"] * count, labels, [True] * count, [None] * count, np.array(stamps))

@@ -13,7 +13,7 @@ from linting.cases_images import PHOTO, bomb, photo, saved
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
 from yolo_nanfix.dataset.decode import decode, read_image, too_large
-from yolo_nanfix.dataset.image_header import BOMB_PIXELS, foreign, read_header
+from yolo_nanfix.dataset.image_header import BOMB_PIXELS, read_header, what_instead
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.linting.runner import run
@@ -40,7 +40,7 @@ from yolo_nanfix.linting.runner import run
     ],
 )
 def test_what_is_no_image_is_named(head: bytes, name: str):
-    assert foreign(head).find(name) >= 0 and bool(foreign(head)) == bool(name)
+    assert what_instead(head).find(name) >= 0 and bool(what_instead(head)) == bool(name)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])

@@ -114,6 +114,6 @@ def test_ndjson_is_read_line_by_line(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("yolo_nanfix.dataset.formats.ndjson.ENTRY_BYTES", 1500)
     (finding,) = [f for f in run(file).findings if f.code == "AN001"]
     assert finding.place.line == len(lines) + 1 and "more than 0 MB" in finding.message
-    monkeypatch.setattr("yolo_nanfix.dataset.formats.ndjson.ENTRIES", len(lines))
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.ndjson.ANNOTATION_ENTRIES", len(lines))
     (finding,) = [f for f in run(file).findings if f.code == "AN001"]
     assert f"more than {len(lines)} lines" in finding.message

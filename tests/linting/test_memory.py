@@ -130,9 +130,9 @@ def test_a_memory_that_is_no_regular_file_is_none(sick, kept, tmp_path):
 def test_a_memory_of_another_user_is_not_read(sick, kept, monkeypatch):
     findings(sick)
     file = both(kept)[0]
-    assert store.read(file) is not None
+    assert store.read_whole(file) is not None
     monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
-    assert store.read(file) is None
+    assert store.read_whole(file) is None
 
 
 def test_without_a_home_nothing_is_remembered_where_the_command_stands(sick, tmp_path, monkeypatch):
@@ -144,8 +144,8 @@ def test_without_a_home_nothing_is_remembered_where_the_command_stands(sick, tmp
     assert sick.state() == before
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "a.columns"
-    store.write(file, b"1")
-    assert store.read(file) is not None and store.read(Path("a.columns")) is None
+    store.write_whole(file, b"1")
+    assert store.read_whole(file) is not None and store.read_whole(Path("a.columns")) is None
 
 
 def test_what_killed_processes_left_is_removed(sick, kept):
@@ -165,8 +165,8 @@ def test_what_killed_processes_left_is_removed(sick, kept):
 def test_columns_that_are_whole_but_cannot_be_understood_are_read_anew(text, sick, kept):
     fresh = findings(sick)
     columns, latest = both(kept)
-    known = load(bytes(store.read(columns) or b""))
-    store.write(columns, save({**known, text: np.frombuffer(b"[[1, null]]", np.uint8)}))
+    known = load(bytes(store.read_whole(columns) or b""))
+    store.write_whole(columns, save({**known, text: np.frombuffer(b"[[1, null]]", np.uint8)}))
     latest.unlink()
     assert findings(sick) == fresh
 

@@ -13,7 +13,7 @@ from linting.tiny_set import TinySet
 import yolo_nanfix
 from yolo_nanfix import api, overrides
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.dataset.discover import Belongs
+from yolo_nanfix.dataset.discover import belongs
 from yolo_nanfix.findings import Report
 from yolo_nanfix.overrides import Overrides, What
 from yolo_nanfix.report.text_forms import TEXT_FORMS
@@ -156,7 +156,7 @@ def test_what_a_command_leaves_out_is_in_its_document(tiny: TinySet, capsys):
 
 
 @pytest.mark.parametrize(
-    ("file", "here", "belongs"),
+    ("file", "here", "came"),
     [
         ("project/set/nanfix.yaml", "project", True),
         ("project/set/nanfix.yaml", "project/set", True),
@@ -168,12 +168,12 @@ def test_what_a_command_leaves_out_is_in_its_document(tiny: TinySet, capsys):
         ("nanfix.yaml", "elsewhere", False),
     ],
 )
-def test_which_files_came_with_a_dataset(tmp_path: Path, monkeypatch, file: str, here: str, belongs: bool):
+def test_which_files_came_with_a_dataset(tmp_path: Path, monkeypatch, file: str, here: str, came: bool):
     tiny = TinySet(tmp_path / "project/set")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / here)
-    assert Belongs(tiny.root / "data.yaml")(tmp_path / file) is belongs
-    assert Belongs(tiny.root)(tmp_path / file) is belongs
+    assert belongs(tiny.root / "data.yaml")(tmp_path / file) is came
+    assert belongs(tiny.root)(tmp_path / file) is came
 
 
 def test_a_dataset_reached_by_a_link_keeps_its_settings_to_itself(tmp_path: Path, monkeypatch):
@@ -181,8 +181,8 @@ def test_a_dataset_reached_by_a_link_keeps_its_settings_to_itself(tmp_path: Path
     (tmp_path / "near").mkdir()
     (tmp_path / "near/set").symlink_to(tmp_path / "far/set")
     monkeypatch.chdir(tmp_path / "near")
-    assert Belongs("set/data.yaml")(Path("set/nanfix.yaml").absolute())
-    assert Belongs("set/data.yaml")(tmp_path / "far/set/nanfix.yaml")
+    assert belongs("set/data.yaml")(Path("set/nanfix.yaml").absolute())
+    assert belongs("set/data.yaml")(tmp_path / "far/set/nanfix.yaml")
 
 
 @pytest.mark.parametrize("values", [None, [], {"files": 3}, {"changes": [{"what": "x"}]}, {"files": [{"file": 1}]}])

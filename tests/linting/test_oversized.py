@@ -34,7 +34,7 @@ def test_large_files_are_read_as_small_ones(task: str, tmp_path: Path, monkeypat
         path.write_text(text)
     asked = (list(map(str, paths)), range(len(paths)), task, (2, 3) if task == "pose" else None)
     small = read_labels(*asked)
-    monkeypatch.setattr(label_parser, "LARGE", -1)
+    monkeypatch.setattr(label_parser, "PACKED_FROM", -1)
     large = read_labels(*asked)
     for field in dataclasses.fields(small):
         one, other = getattr(small, field.name), getattr(large, field.name)
@@ -43,7 +43,7 @@ def test_large_files_are_read_as_small_ones(task: str, tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028"])
 def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
-    monkeypatch.setattr(bounded, "ROWS", 3)
+    monkeypatch.setattr(bounded, "LABEL_ROWS", 3)
     monkeypatch.setattr(bounded, "LINE_BYTES", 8)
     for text in (f"a{end}b{end}c", f"a{end}b{end}c{end}", f"{end}12345678{end}", "12345678"):
         assert len(text.splitlines()) <= 3
@@ -59,7 +59,7 @@ def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
 @pytest.mark.parametrize("part", [1, 2, 3, 1 << 20])
 def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
     monkeypatch.setattr(bounded, "NUMBERS", 6)
-    monkeypatch.setattr(bounded, "ROWS", 5)
+    monkeypatch.setattr(bounded, "LABEL_ROWS", 5)
     monkeypatch.setattr(bounded, "_PART", part)
     check_lines(b" 0 .1\t\t.2  \n0 .1   .2\n")
     with pytest.raises(TooLarge) as many:
@@ -69,8 +69,8 @@ def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
 
 def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     """The fast reader of many files and the careful one of few agree."""
-    monkeypatch.setattr(bounded, "ROWS", 50)
-    monkeypatch.setattr("yolo_nanfix.dataset.label_parser.ROWS", 50)
+    monkeypatch.setattr(bounded, "LABEL_ROWS", 50)
+    monkeypatch.setattr("yolo_nanfix.dataset.label_parser.LABEL_ROWS", 50)
     paths = [tmp_path / f"{i}.txt" for i in range(70)]
     for path in paths:
         path.write_text("0 0.5 0.5 0.2 0.2\n" * 50)
@@ -158,7 +158,7 @@ def test_annotations_of_more_than_memory_bears_are_refused(tmp_path: Path, monke
     with pytest.raises(DataError, match=r"coco\.json: .* of 2 MB, more than the 1 MB .* YOLO_NANFIX_ANNOTATIONS_MB=3"):
         run(coco)
     monkeypatch.setenv(bounded.ANNOTATIONS, "3")
-    monkeypatch.setattr("yolo_nanfix.dataset.formats.json_walk.ENTRIES", 2)
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.json_walk.ANNOTATION_ENTRIES", 2)
     (finding,) = [f for f in run(coco).findings if f.code == "AN001"]
     assert "more than 2 entries" in finding.message
     monkeypatch.setenv(bounded.ANNOTATIONS, "much")

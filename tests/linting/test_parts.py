@@ -259,7 +259,7 @@ def test_findings_that_cannot_be_understood_are_found_anew(findings, tmp_path):
     first = run(tiny.root)
     (latest,) = store.folder().glob(f"*{store.LATEST}")
     known = store.load_latest(latest)
-    store.write(latest, json.dumps({**known, "findings": findings}).encode())
+    store.write_whole(latest, json.dumps({**known, "findings": findings}).encode())
     assert same(run(tiny.root), first)
 
 
@@ -268,7 +268,7 @@ def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
     run(tiny.root)
     (columns,) = store.folder().glob(f"*{store.COLUMNS}")
     before = columns.read_bytes()
-    monkeypatch.setattr(pipeline, "FEW", 0.2)
+    monkeypatch.setattr(pipeline, "FEW_CHANGED", 0.2)
     for text in ("0 0.5 0.5 0.2 3\n", "0 0.5 0.5 0 0\n"):
         tiny.put("labels/train/02.txt", text)
         assert same(run(tiny.root), run(tiny.root, cache=False)) and columns.read_bytes() == before
@@ -290,7 +290,7 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     (folder / "lost.txt").symlink_to(folder / "nowhere")
     (folder / "below").mkdir()
     (folder / ".hidden").mkdir()
-    assert parts(scanning.Ahead(str(folder)).take()) == parts(scanning.scan(str(folder)))
+    assert parts(scanning.scanned(scanning.scan_aside(str(folder)))) == parts(scanning.scan(str(folder)))
     found = scanning.scan(str(folder))
     assert sorted(found.names()) == sorted(["a.txt", "b \n.txt", "\udcff.txt", "lost.txt"])
     assert found.odd == b"lost.txt\0" and [name for name, _ in found.folders()] == ["below"]
@@ -299,7 +299,7 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     there = (folder / "a.txt").stat()
     stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino, there.st_ctime_ns)
     assert scanning.STAMP.unpack_from(found.stamps, at) == stamp
-    assert parts(scanning.Ahead(str(tmp_path / "none")).take()) == ([], b"", [], b"", b"")
+    assert parts(scanning.scanned(scanning.scan_aside(str(tmp_path / "none")))) == ([], b"", [], b"", b"")
     tiny = many(tmp_path / "set")
     first = run(tiny.root, cache=False)
     monkeypatch.setattr(scanning, "LARGE", 0)
@@ -320,11 +320,11 @@ def test_several_runs_at_once_leave_one_whole_memory(tmp_path):
     counts = {process.communicate()[0] for process in running}
     assert counts == {f"{len(run(tiny.root, cache=False).findings)}\n"}
     (kept,) = store.folder().glob(f"*{store.COLUMNS}")
-    assert store.load(kept) is not None
+    assert store.load_columns(kept) is not None
 
 
 def test_old_memories_make_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "MOST", 2)
+    monkeypatch.setattr(store, "MOST_FILES", 2)
     for name in ("a", "b", "c"):
         run(TinySet(tmp_path / name).root)
     assert len(list(store.folder().iterdir())) == 4

@@ -7,34 +7,34 @@ import pytest
 from linting.cases_labels import spread, turned
 from linting.tiny_set import TinySet, encode, picture
 
-from yolo_nanfix.dataset.box_units import Boxes, Form, Reading, Scale, contradicts, grid_exchanged, read
+from yolo_nanfix.dataset.box_units import Form, Reading, RowBoxes, Scale, contradicts, grid_exchanged, read_units
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 SIZES = ((160, 90), (90, 160), (128, 128), (640, 480))
 
 
-def drawn(count: int = 120, sizes: tuple[tuple[int, int], ...] = SIZES, seed: int = 0) -> Boxes:
+def drawn(count: int = 120, sizes: tuple[tuple[int, int], ...] = SIZES, seed: int = 0) -> RowBoxes:
     """Boxes on whole pixels all over images of some sizes, read as usual."""
     random = np.random.default_rng(seed)
     width, height = np.array([sizes[i % len(sizes)] for i in range(count)], float).T
     w, h = (np.maximum(np.round(side * random.uniform(0.05, 0.3, count)), 2) for side in (width, height))
     left, top = np.floor(random.random(count) * (width - w)), np.floor(random.random(count) * (height - h))
     box = ((left + w / 2) / width, (top + h / 2) / height, w / width, h / height)
-    return Boxes(*box, width, height, np.zeros(count, bool))
+    return RowBoxes(*box, width, height, np.zeros(count, bool))
 
 
-def rewritten(boxes: Boxes, across: np.ndarray | float, down: np.ndarray | float) -> Boxes:
+def rewritten(boxes: RowBoxes, across: np.ndarray | float, down: np.ndarray | float) -> RowBoxes:
     """The same boxes with x divided by something else."""
     x, y, w, h = boxes.x * across, boxes.y * down, boxes.w * across, boxes.h * down
     return boxes._replace(x=x, y=y, w=w, h=h)
 
 
-def by_corner(boxes: Boxes) -> Boxes:
+def by_corner(boxes: RowBoxes) -> RowBoxes:
     return boxes._replace(x=boxes.x - boxes.w / 2, y=boxes.y - boxes.h / 2)
 
 
-def by_corners(boxes: Boxes) -> Boxes:
+def by_corners(boxes: RowBoxes) -> RowBoxes:
     low = by_corner(boxes)
     return low._replace(w=low.x + boxes.w, h=low.y + boxes.h)
 
@@ -48,44 +48,44 @@ def test_each_way_of_writing_is_told(seed: int):
     good = drawn(seed=seed)
     ratio = good.width / good.height
     wide = drawn(sizes=((160, 90),), seed=seed)
-    assert _way(read(good, True)) is None
-    assert _way(read(rewritten(good, ratio, 1 / ratio), True)) == (Scale.SWAPPED, Form.CENTRE)
-    assert _way(read(rewritten(good, good.width, good.height), True)) == (Scale.PIXELS, Form.CENTRE)
-    assert _way(read(rewritten(good, 100, 100), True)) == (Scale.PERCENT, Form.CENTRE)
-    assert _way(read(rewritten(good, 1000, 1000), True)) == (Scale.PERMILLE, Form.CENTRE)
-    assert _way(read(rewritten(wide, 160 / 90, 1), True)) == (Scale.HEIGHT, Form.CENTRE)
-    assert _way(read(by_corners(good), True)) == (Scale.PARTS, Form.CORNERS)
-    assert _way(read(by_corner(good), True)) == (Scale.PARTS, Form.CORNER)
-    assert _way(read(by_corners(rewritten(good, 100, 100)), True)) == (Scale.PERCENT, Form.CORNERS)
-    assert _way(read(rewritten(good, 3000, 4000), True)) == (Scale.UNKNOWN, Form.UNSURE)
-    assert _way(read(by_corners(good), False)) is None  # what is drawn as polygons has no corners of a box
+    assert _way(read_units(good, True)) is None
+    assert _way(read_units(rewritten(good, ratio, 1 / ratio), True)) == (Scale.SWAPPED, Form.CENTRE)
+    assert _way(read_units(rewritten(good, good.width, good.height), True)) == (Scale.PIXELS, Form.CENTRE)
+    assert _way(read_units(rewritten(good, 100, 100), True)) == (Scale.PERCENT, Form.CENTRE)
+    assert _way(read_units(rewritten(good, 1000, 1000), True)) == (Scale.PERMILLE, Form.CENTRE)
+    assert _way(read_units(rewritten(wide, 160 / 90, 1), True)) == (Scale.HEIGHT, Form.CENTRE)
+    assert _way(read_units(by_corners(good), True)) == (Scale.PARTS, Form.CORNERS)
+    assert _way(read_units(by_corner(good), True)) == (Scale.PARTS, Form.CORNER)
+    assert _way(read_units(by_corners(rewritten(good, 100, 100)), True)) == (Scale.PERCENT, Form.CORNERS)
+    assert _way(read_units(rewritten(good, 3000, 4000), True)) == (Scale.UNKNOWN, Form.UNSURE)
+    assert _way(read_units(by_corners(good), False)) is None  # what is drawn as polygons has no corners of a box
 
 
 def test_square_images_and_few_rows_tell_nothing_of_axes():
     square = drawn(sizes=((128, 128),))
-    assert read(rewritten(square, 1.0, 1.0), True) is None and grid_exchanged(square) is None
+    assert read_units(rewritten(square, 1.0, 1.0), True) is None and grid_exchanged(square) is None
     few = drawn(count=6)
-    assert read(rewritten(few, few.width / few.height, few.height / few.width), True) is None
+    assert read_units(rewritten(few, few.width / few.height, few.height / few.width), True) is None
 
 
 def test_objects_in_one_part_of_the_image_and_few_rows_tell_their_unit():
     good = drawn(sizes=((160, 90),))
     sky = good._replace(y=good.y * 0.4, h=good.h * 0.4)  # all in the upper part
     large = sky._replace(width=sky.width * 4, height=sky.height * 4)
-    assert _way(read(rewritten(sky, 160, 90), True))[0] is Scale.PIXELS
-    assert _way(read(rewritten(large, 100, 100), True))[0] is Scale.PERCENT
-    assert _way(read(rewritten(large, 1 / 640, 1 / 360), True))[0] is Scale.TWICE
-    assert _way(read(by_corners(sky), True)) == (Scale.PARTS, Form.CORNERS) and read(sky, True) is None
+    assert _way(read_units(rewritten(sky, 160, 90), True))[0] is Scale.PIXELS
+    assert _way(read_units(rewritten(large, 100, 100), True))[0] is Scale.PERCENT
+    assert _way(read_units(rewritten(large, 1 / 640, 1 / 360), True))[0] is Scale.TWICE
+    assert _way(read_units(by_corners(sky), True)) == (Scale.PARTS, Form.CORNERS) and read_units(sky, True) is None
     part = rewritten(sky.some(sky.x < 0.5), 160, 90)  # its numbers do not tell: y before x would fit as well
-    assert _way(read(part, True)) == (Scale.UNKNOWN, Form.UNSURE)
+    assert _way(read_units(part, True)) == (Scale.UNKNOWN, Form.UNSURE)
     four = good.some(np.argsort(-good.x * good.y)[:4])
-    assert _way(read(rewritten(four, 160, 90), True))[0] is Scale.UNKNOWN and read(four, True) is None
+    assert _way(read_units(rewritten(four, 160, 90), True))[0] is Scale.UNKNOWN and read_units(four, True) is None
 
 
 def test_exchanged_axes_are_told_by_the_pixels_alone():
     good = drawn(sizes=((160, 90),))
     exchanged = good._replace(x=good.y, y=good.x, w=good.h, h=good.w)
-    assert read(exchanged, True) is None and grid_exchanged(good) is None
+    assert read_units(exchanged, True) is None and grid_exchanged(good) is None
     wrong, right = grid_exchanged(exchanged) or (0, 0)
     assert wrong == 1 and right < 0.5
     blurred = exchanged._replace(x=exchanged.x + np.linspace(0, 0.01, len(exchanged.x)))
@@ -95,12 +95,12 @@ def test_exchanged_axes_are_told_by_the_pixels_alone():
 
 def test_a_part_that_is_written_otherwise_contradicts():
     good = drawn(sizes=((160, 90),))
-    swapped = read(rewritten(good, 160 / 90, 90 / 160), True)
+    swapped = read_units(rewritten(good, 160 / 90, 90 / 160), True)
     assert swapped is not None and contradicts(good, swapped)
     assert not contradicts(rewritten(good, 160 / 90, 90 / 160), swapped)
 
 
-def _careless(random: np.random.Generator) -> Boxes:
+def _careless(random: np.random.Generator) -> RowBoxes:
     """A healthy set of any kind: sizes, places and slips at random, on no pixels in particular."""
     sizes = SIZES[: random.integers(1, 5)]
     count = int(random.choice([20, 60, 200]))
@@ -111,12 +111,12 @@ def _careless(random: np.random.Generator) -> Boxes:
     x, y = x + random.normal(0, slip, count) * w, y + random.normal(0, slip, count) * h
     cut = random.random(count) < random.uniform(0, 0.3)
     w = np.where(cut, w * random.uniform(1, 2), w)
-    return Boxes(x, y, w, h, width, height, np.zeros(count, bool))
+    return RowBoxes(x, y, w, h, width, height, np.zeros(count, bool))
 
 
 def test_random_healthy_sets_are_not_accused():
     random = np.random.default_rng(3)
-    accused = [read(boxes, True) or grid_exchanged(boxes) for boxes in (_careless(random) for _ in range(1500))]
+    accused = [read_units(boxes, True) or grid_exchanged(boxes) for boxes in (_careless(random) for _ in range(1500))]
     assert accused == [None] * 1500
 
 

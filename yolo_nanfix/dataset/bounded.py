@@ -1,4 +1,4 @@
-"""How large the files of a dataset may be, and reads them whole: regular ones that are no larger."""
+"""Limits on the size of a dataset's files, and reading of regular files within them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ LABEL_BYTES = 64 << 20
 """Bytes of a label file at most."""
 LINE_BYTES = 1 << 20
 """Bytes of a line of a label file at most."""
-ROWS = 100_000
-"""Lines of a label file at most; crowds and stars, the fullest images there are, have some ten thousand objects."""
+LABEL_ROWS = 100_000
+"""Lines of a label file at most; images of crowds or stars have some ten thousand objects."""
 NUMBERS = 5_000_000
-"""Numbers of a label file at most: all of a row are looked at together, each with its neighbours."""
+"""Numbers of a label file at most."""
 LISTED = 10_000_000
 """Lines of a list of images at most."""
 LIST_BYTES = 256 << 20
 """Bytes of a list of images at most."""
 ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
-"""The variable that says up to how many MB annotations are read; one file, or all of a folder together."""
+"""The environment variable for how many MB of annotations are read: of one file, or of a folder together."""
 ANNOTATION_MB = 512
-"""The same without it: COCO's own instances_train2017.json has 450."""
-ENTRIES = 2_000_000
-"""Entries of the lists of such a file at most, as long as the variable is no larger than that."""
+"""Its default: COCO's own instances_train2017.json has 450."""
+ANNOTATION_ENTRIES = 2_000_000
+"""Entries of the lists of such a file at most; a multiple of it if the variable is larger than its default."""
 ENTRY_BYTES = 16 << 20
-"""Bytes of one of them at most, likewise: as Python has it, it may take 30 times as much memory."""
-OBJECTS = 2_000_000
-"""Boxes, outlines and sets of keypoints in annotations at most, likewise."""
-CORNERS = 32_000_000
+"""Bytes of one of them at most, likewise: as Python objects it may take 30 times as much memory."""
+ANNOTATION_OBJECTS = 2_000_000
+"""Boxes, outlines and keypoint sets in annotations at most, likewise."""
+ANNOTATION_CORNERS = 32_000_000
 """Their corners and keypoints at most, likewise."""
 OF_ONE = 4_000_000
 """Those of one image at most, likewise."""
@@ -51,40 +51,32 @@ class TooLarge(Exception):  # noqa: N818 - a fact about a file
 
     Attributes:
         kind: `large` (the file), `many` (its lines), `numbers` (its words) or `long` (one of its lines).
-        number: its bytes, or how many lines or words there are.
-        lines: the lines of the file; 1 where they were not counted.
-        line: the long one, from 1.
+        number: bytes of the file or line, or how many lines or words there are.
+        lines: lines of the file; 1 if they were not counted.
+        line: 1-based, the long one.
     """
 
     def __init__(self, kind: str, number: int, lines: int = 1, line: int | None = None) -> None:
-        """Keep what is known of it."""
+        """Take the attributes."""
         super().__init__(kind, number, lines, line)
         self.kind, self.number, self.lines, self.line = kind, number, lines, line
 
 
 def check_size(size: int) -> None:
-    """Look at the bytes of a label file.
-
-    Raises:
-        TooLarge: there are too many.
-    """
+    """Raise `TooLarge` for a label file of so many bytes if these are too many."""
     if size > LABEL_BYTES:
         raise TooLarge("large", size)
 
 
 def check_lines(data: bytes) -> None:
-    """Look at the lines of a label file, without making anything of them.
-
-    Raises:
-        TooLarge: there are too many, or one is too long.
-    """
-    if len(data) <= min(ROWS, LINE_BYTES):
+    """Raise `TooLarge` for a label file with too many lines or numbers, or with a line that is too long."""
+    if len(data) <= min(LABEL_ROWS, LINE_BYTES):
         return
     ends = len(data) - len(data.translate(None, _ENDS)) + sum(map(data.count, _WIDE_ENDS)) - data.count(b"\r\n")
     lines = ends + (data[-1:] not in _ENDS and not data.endswith(_WIDE_ENDS))
-    if lines > ROWS:
+    if lines > LABEL_ROWS:
         raise TooLarge("many", lines, lines)
-    if len(data) > 2 * NUMBERS and (words := _words(data)) > NUMBERS:
+    if len(data) > 2 * NUMBERS and (words := _count_words(data)) > NUMBERS:
         raise TooLarge("numbers", words, lines)
     start = number = 0
     while len(data) - start > LINE_BYTES:  # as far as the last line that can be too long
@@ -96,8 +88,8 @@ def check_lines(data: bytes) -> None:
         start = end.end() if end else len(data)
 
 
-def _words(data: bytes) -> int:
-    """How many words there are, between ASCII whitespace."""
+def _count_words(data: bytes) -> int:
+    """How many words there are, separated by ASCII whitespace."""
     words, blank = 0, True
     for at in range(0, len(data), _PART):
         marks = data[at : at + _PART].translate(_BLANKS)
@@ -106,24 +98,24 @@ def _words(data: bytes) -> int:
     return words
 
 
-SMALL = 16 << 20
+SMALL_FILE = 16 << 20
 """Bytes of a file of names, notes or settings at most."""
 _CHUNK = 1 << 22
 _DIGITS = 9
 
 
-def read(path: str | os.PathLike[str], most: int = SMALL) -> bytes:
+def read_bytes(path: str | os.PathLike[str], most: int = SMALL_FILE) -> bytes:
     """The bytes of a regular file.
 
     Raises:
-        OSError: it cannot be read, is none, or is larger than `most` bytes.
+        OSError: it cannot be read, is not regular, or is larger than `most` bytes.
     """
     try:
         size = min(os.stat(path).st_size, most)  # noqa: PTH116
         data = ANYWHERE.read(path, size + 1)  # memory is taken for as much as is asked for
         if size < len(data) <= most:  # it has grown
             data = ANYWHERE.read(path, most + 1)
-    except ValueError as error:  # it can be no path
+    except ValueError as error:  # not a valid path
         raise OSError(errno.EINVAL, str(error), os.fspath(path)) from error
     if len(data) > most:
         raise OSError(errno.EFBIG, f"more than {most / 2**20:g} MB", os.fspath(path))
@@ -136,14 +128,14 @@ def most_annotations() -> int:
     Raises:
         UsageError: the variable holds no whole number of MB.
     """
-    said = os.environ.get(ANNOTATIONS, "").strip() or str(ANNOTATION_MB)
-    if not said.isdecimal() or len(said) > _DIGITS:
-        raise UsageError(f"{ANNOTATIONS} must be a whole number of MB, not {shown(said)}")
-    return int(said) << 20
+    value = os.environ.get(ANNOTATIONS, "").strip() or str(ANNOTATION_MB)
+    if not value.isdecimal() or len(value) > _DIGITS:
+        raise UsageError(f"{ANNOTATIONS} must be a whole number of MB, not {shown(value)}")
+    return int(value) << 20
 
 
 def times() -> int:
-    """How many times the usual bounds within annotations hold: once, unless more MB are to be read than usual.
+    """By what the limits within annotations are multiplied: 1 unless the variable is larger than its default.
 
     Raises:
         UsageError: the variable holds no whole number of MB.
@@ -152,11 +144,12 @@ def times() -> int:
 
 
 def check_annotations(files: Iterable[Path]) -> None:
-    """Look at the bytes of annotation files, which are held in memory all together.
+    """Check the bytes of annotation files, which are held in memory together.
 
     Raises:
-        UsageError: there are more than are read, or the variable that says how many are is malformed.
-        OSError: one cannot be looked at.
+        DataError: there are too many.
+        UsageError: the environment variable is malformed.
+        OSError: a file has no status.
     """
     sizes = {file: file.stat().st_size for file in files}
     total, most = sum(sizes.values()), most_annotations()
@@ -169,7 +162,7 @@ def check_annotations(files: Iterable[Path]) -> None:
 
 
 def excess(listed: Path) -> str | None:
-    """What of a list of images is more than is read: its lines or its bytes; None of any other.
+    """By what a list of images is too large, its lines or its bytes; None if it is not.
 
     Raises:
         OSError: it cannot be read.
@@ -187,11 +180,11 @@ def excess(listed: Path) -> str | None:
 
 
 def read_label(path: str) -> bytes | None:
-    """The bytes of a regular file, or None if there is none.
+    """The bytes of a label file, or None if there is no regular file.
 
     Raises:
-        OSError: it is there but cannot be read.
-        TooLarge: it is larger than label files are read.
+        OSError: it exists but cannot be read.
+        TooLarge: it is too large.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call
@@ -202,7 +195,7 @@ def read_label(path: str) -> bytes | None:
     check_size(status.st_size)
     with open(path, "rb", buffering=0, opener=_open) as stream:
         data = stream.read(LABEL_BYTES + 1)  # it may have grown
-    if data is None:  # it has nothing now, and would be waited for
+    if data is None:  # a pipe has taken its place
         raise NotRegular(path, not_regular(path) or Refusal.PIPE)
     if len(data) != status.st_size and (refusal := not_regular(path)) is not None:  # as in /proc, where sizes are 0
         raise NotRegular(path, refusal)
@@ -212,5 +205,5 @@ def read_label(path: str) -> bytes | None:
 
 
 def _open(path: str, flags: int) -> int:
-    """Without waiting: a pipe may have taken the place of the file."""
+    """Open without blocking: a pipe may have taken the place of the file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,8 +1,8 @@
-"""How the numbers of a set's boxes can be read: in which unit, divided by what, and from which corner on.
+"""Detects box numbers of another unit, scale or form than normalised centre and size, which Ultralytics reads.
 
-Ultralytics reads normalised centre and size. Where a converter wrote something else, nearly all rows of the
-set say so together: boxes reach out of the image in one reading and lie inside in another. A reading is taken where
-hardly a row speaks against it and many speak against the usual one; where two are possible, none is.
+Where a converter wrote something else, nearly all rows of the set show it together: boxes reach out of the image in one
+reading and lie inside in another. A reading is accepted if hardly a row contradicts it and many contradict the usual
+one; if two are possible, neither is.
 """
 
 from __future__ import annotations
@@ -15,49 +15,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.image_header import QUARTER
-from yolo_nanfix.dataset.label_boxes import once
+from yolo_nanfix.dataset.label_boxes import Floats, once
 from yolo_nanfix.dataset.table import Table
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SAMPLE = 6_000
-"""A set is judged by about so many of its rows."""
-LEAST = 10
-"""Fewer rows prove nothing."""
+SAMPLE_ROWS = 6_000
+"""About how many rows of a set are used."""
+LEAST_ROWS = 10
+"""With fewer rows nothing is concluded."""
 SLACK = 0.02
-"""A box may reach so far out of its image (in parts of it) before it speaks against a reading."""
+"""How far (normalised) a box may reach out of its image before it contradicts a reading."""
 CONTRARY = 0.02
-"""A reading may be contradicted by this share of the rows: slips of the mouse, rows of another origin."""
+"""This share of the rows may contradict a reading: labelling errors, rows of another origin."""
 OUT, OUT_LEAST = 0.03, 5
 """At least this share of the rows, and so many, must contradict the usual reading."""
 EXPECTED = 0.3
-"""Boxes all over the picture end beyond 1 in a share that follows from its sides; this part of it must."""
+"""Boxes all over the image end beyond 1 in a share that follows from its sides; this part of the share must."""
 CROSSWISE = 0.08
 """Both axes by one side: so large a share of the rows beyond 1 ends, along the other axis, beyond what swapped axes
 could reach. And the boxes must lie on pixels so, or images must be wide and high, and fit so."""
 REACH = 0.8
-"""In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
-MOST = 0.6
-"""So far towards the largest factor of all images, the numbers of an image grow much."""
+"""In the right reading some box ends in the last fifth of its image, as in any set with objects all over the image."""
+GROWN = 0.6
+"""The numbers of an image grow much if its factor is so far towards the largest of all images."""
 NARROW = 0.25
-"""Along the other axis less will do where objects lie in one part of their images: on the road, in the sky."""
+"""Along the other axis less is enough: objects may lie in one part of their images, as on a road or in the sky."""
 FEW = 3
-"""So many rows will do where all numbers are of another unit than normalised ones; of which one they do not tell."""
+"""So many rows are enough to see that no number is normalised, but not to tell the unit."""
 HALF = 0.5
-"""Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
+"""For pixels, some box must end in the second half of its image; else the unit may be smaller."""
 SQUARE = 1.1
-"""An image whose sides are closer to each other says nothing about which is which."""
+"""An image with a smaller ratio of its sides does not show which is which."""
 SIZES = 8
-"""So many sizes of images are tried, the most frequent ones."""
+"""How many image sizes are tried, the most frequent ones."""
 TINY = 0.1
-"""Where all boxes end before this the numbers may have been divided twice: one pixel of an image of ten."""
-LARGE = 2.0
-"""Not normalised: such numbers are of another unit."""
+"""If all boxes end before this, the numbers may have been divided twice: one pixel of an image of ten."""
+UNIT_FROM = 2.0
+"""Larger numbers are not normalised."""
 LIKELY = 7.0
-"""A reading that wins over another one is a thousand times (e to this power) as likely."""
+"""One reading is chosen over another if it is a thousand times (e to this power) as likely."""
 DEEP = 0.1
-"""A box that reaches so far out of its image is no slip."""
+"""A box that reaches so far out of its image is no labelling error."""
 CORNERS_NARROW = 0.15
 CORNERS, CORNERS_OUT, CORNERS_LEAST, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.15, 8, 0.4, 0.5
 """Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply; they
@@ -78,7 +77,7 @@ GRID_SHARE, GRID_CHANCE = 0.95, 0.5
 
 
 class Scale(str, Enum):
-    """What the numbers of a set are parts of."""
+    """By what the numbers of a set were divided."""
 
     PARTS = "parts"
     """Parts of the image, as they should be."""
@@ -140,13 +139,13 @@ class Reading(NamedTuple):
     size: tuple[int, int] = (1, 1)
 
     def includes(self, other: Reading) -> bool:
-        """Whether a part of the rows may be read so: in the same way, or in one that is not sure of form or unit."""
+        """Whether a part of the rows may have this other reading: the same, or one of unknown form or unit."""
         if other.scale is Scale.UNKNOWN:
             return self.scale is not Scale.UNKNOWN
         return (other.scale, other.size) == (self.scale, self.size) and other.form in (self.form, Form.UNSURE)
 
 
-class Boxes(NamedTuple):
+class RowBoxes(NamedTuple):
     """Some rows: centre and size in the usual reading, the size of their image, and whether EXIF rotates it."""
 
     x: Floats
@@ -157,12 +156,12 @@ class Boxes(NamedTuple):
     height: Floats
     turned: Mask
 
-    def some(self, chosen: Mask) -> Boxes:
+    def some(self, chosen: Mask) -> RowBoxes:
         """Some of the rows."""
         x, y, w, h, width, height = (np.asarray(column[chosen], np.float64) for column in self[:-1])
-        return Boxes(x, y, w, h, width, height, self.turned[chosen])
+        return RowBoxes(x, y, w, h, width, height, self.turned[chosen])
 
-    def scaled(self, scale: Scale, size: tuple[int, int] = (1, 1)) -> Boxes:
+    def scaled(self, scale: Scale, size: tuple[int, int] = (1, 1)) -> RowBoxes:
         """The boxes, normalised, if their numbers have this scale (and were divided by this one size)."""
         x, y, w, h = self.x, self.y, self.w, self.h
         if scale is Scale.PIXELS_YX:
@@ -172,7 +171,7 @@ class Boxes(NamedTuple):
             across, down = self.width / size[0], self.height / size[1]
         return self._replace(x=x / across, y=y / down, w=w / across, h=h / down)
 
-    def formed(self, form: Form) -> Boxes:
+    def formed(self, form: Form) -> RowBoxes:
         """The boxes by centre and size, if their numbers have this form."""
         x, y, w, h = self.x, self.y, self.w, self.h
         if form is Form.CORNERS:
@@ -213,23 +212,23 @@ def divisors(scale: Scale, width: Any, height: Any) -> tuple[Any, Any]:
 
 @once
 def sample(table: Table) -> NDArray[np.int64]:
-    """At most about `SAMPLE` rows, evenly from the whole set: with finite numbers, in images of known size."""
-    rows = np.arange(0, len(table.row_image), max(1, len(table.row_image) // SAMPLE))
+    """At most about `SAMPLE_ROWS` rows, evenly from the whole set: with finite numbers, in images of known size."""
+    rows = np.arange(0, len(table.row_image), max(1, len(table.row_image) // SAMPLE_ROWS))
     image = table.row_image[rows]
     box = table.row_box[rows]
     known = (table.width[image] > 0) & (table.height[image] > 0)
     return np.asarray(rows[known & np.isfinite(box).all(axis=1) & (box[:, 2:] >= 0).all(axis=1)], np.int64)
 
 
-def boxes_of(table: Table, rows: NDArray[np.integer[Any]]) -> Boxes:
+def boxes_of(table: Table, rows: NDArray[np.integer[Any]]) -> RowBoxes:
     """Some rows of a table."""
     image = table.row_image[rows]
     x, y, w, h = table.row_box[rows].astype(np.float64).T
     width, height = table.width[image].astype(np.float64), table.height[image].astype(np.float64)
-    return Boxes(x, y, w, h, width, height, table.turn[image] >= QUARTER)
+    return RowBoxes(x, y, w, h, width, height, table.turn[image] >= QUARTER)
 
 
-def grid_exchanged(boxes: Boxes) -> tuple[float, float] | None:
+def grid_exchanged(boxes: RowBoxes) -> tuple[float, float] | None:
     """The shares of the boxes that lie on whole pixels with x and y exchanged and as they are; None: no proof.
 
     Tools draw on whole pixels, so that sides are whole numbers of them and centres halves. Numbers that come out so
@@ -245,35 +244,35 @@ def grid_exchanged(boxes: Boxes) -> tuple[float, float] | None:
     return (exchanged, usual) if exchanged >= GRID_SHARE and usual <= GRID_CHANCE else None
 
 
-def _on_pixels(boxes: Boxes, across: Floats, down: Floats) -> float:
+def _on_pixels(boxes: RowBoxes, across: Floats, down: Floats) -> float:
     """The share of boxes whose sides are whole numbers, and whose centres are halves, of so many pixels."""
     numbers = np.stack([2 * boxes.x * across, 2 * boxes.y * down, boxes.w * across, boxes.h * down])
     return float((np.abs(numbers - np.round(numbers)) < GRID).all(axis=0).mean())
 
 
-def _drawn_on_pixels(boxes: Boxes) -> bool:
+def _drawn_on_pixels(boxes: RowBoxes) -> bool:
     """Whether boxes lie on pixels as they are usually read: then they are to be read so."""
     return _on_pixels(boxes, boxes.width, boxes.height) >= GRID_SHARE
 
 
-def _of_centres(boxes: Boxes) -> bool:
+def _of_centres(boxes: RowBoxes) -> bool:
     """Whether many x lie between two pixels, as centres of boxes do and corners do not."""
     places = boxes.x * boxes.width
     return bool((np.abs(places - np.round(places)) > 2 * GRID).mean() >= HALVES)
 
 
-def read(boxes: Boxes, forms: bool) -> Reading | None:
-    """How boxes are to be read where that is not as usual; None where it is, or cannot be told.
+def read_units(boxes: RowBoxes, forms: bool) -> Reading | None:
+    """How to read boxes that are not normalised centre and size; None if they are, or if nothing is proven.
 
     Args:
         boxes: the rows of a set, or of one of its splits.
-        forms: whether they are boxes of four numbers; else what they say of corners is of polygons.
+        forms: whether they are boxes of four numbers, not the boxes around polygons.
     """
     rows = len(boxes.x)
-    enough = rows >= LEAST or (rows >= FEW and bool(_large(boxes).all()))
+    enough = rows >= LEAST_ROWS or (rows >= FEW and bool(_large(boxes).all()))
     usual = boxes.inside() if enough else np.ones(rows, np.bool_)
     out = int(np.count_nonzero(~usual))
-    if rows >= LEAST and not out and (small := _small(boxes)) is not None:
+    if rows >= LEAST_ROWS and not out and (small := _small(boxes)) is not None:
         return Reading(small, Form.CENTRE, rows, 0, int(boxes.scaled(small).inside().sum()), boxes.ends)
     if not out or out < min(rows, max(OUT_LEAST, OUT * rows)):
         return None
@@ -290,8 +289,8 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
     return Reading(scale, form, rows, out, fit, boxes.ends, size or (1, 1))
 
 
-def contradicts(boxes: Boxes, reading: Reading) -> bool:
-    """Whether more than a few boxes lie inside as they are read, and would not in this reading."""
+def contradicts(boxes: RowBoxes, reading: Reading) -> bool:
+    """Whether more than a few boxes lie inside in the usual reading, but not in this one."""
     if reading.scale is Scale.UNKNOWN:
         return False
     fits = boxes.scaled(reading.scale, reading.size).formed(reading.form).inside()
@@ -303,19 +302,19 @@ _OF_UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
 _WITH_FORM = (Scale.PARTS, *_OF_UNITS)
 
 
-def _scale(boxes: Boxes, usual: Mask) -> Scale:
+def _scale(boxes: RowBoxes, usual: Mask) -> Scale:
     """The scale of the numbers; `PARTS` where no other is proven."""
     if _large(boxes).mean() >= 1 - CONTRARY:
-        return (_unit(boxes) if len(boxes.x) >= LEAST else None) or Scale.UNKNOWN
+        return (_unit(boxes) if len(boxes.x) >= LEAST_ROWS else None) or Scale.UNKNOWN
     return next((scale for scale in _OF_SIDES if _proves_sides(boxes, usual, scale)), Scale.PARTS)
 
 
-def _large(boxes: Boxes) -> Mask:
+def _large(boxes: RowBoxes) -> Mask:
     """The rows with a number that is not normalised."""
-    return np.asarray(np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE)
+    return np.asarray(np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > UNIT_FROM)
 
 
-def _small(boxes: Boxes) -> Scale | None:
+def _small(boxes: RowBoxes) -> Scale | None:
     """The scale of boxes that all lie in the first pixel, or hundredth, of their images; None if not all do."""
     if max(boxes.ends) > TINY:
         return None
@@ -326,7 +325,7 @@ def _small(boxes: Boxes) -> Scale | None:
     return None
 
 
-def _unit(boxes: Boxes) -> Scale | None:
+def _unit(boxes: RowBoxes) -> Scale | None:
     """In which unit large numbers are: the one that all fit into and that leaves least room, by a clear margin."""
     room: dict[Scale, float] = {}
     units = [scale for scale in _OF_UNITS if _fits(boxes.scaled(scale))]
@@ -343,29 +342,29 @@ def _unit(boxes: Boxes) -> Scale | None:
             across, down = divisors(scale, boxes.width, boxes.height)
             room[scale] = float(np.log(across * down).sum())
     best = sorted(room, key=lambda scale: room[scale])
-    if not best or (len(best) > 1 and room[best[1]] - room[best[0]] < LIKELY and not _same(boxes, best)):
+    if not best or (len(best) > 1 and room[best[1]] - room[best[0]] < LIKELY and not _same_divisors(boxes, best)):
         return None
     return best[0]
 
 
-def _fits(scaled: Boxes) -> bool:
+def _fits(scaled: RowBoxes) -> bool:
     """Whether hardly a number is above 1."""
     high = np.maximum(np.maximum(scaled.x, scaled.y), np.maximum(scaled.w, scaled.h))
     return bool((high <= 1 + SLACK).mean() >= 1 - CONTRARY)
 
 
-def _reach_far(boxes: Boxes) -> bool:
+def _reach_far(boxes: RowBoxes) -> bool:
     """Whether boxes end in the last part of their images along one axis, and not too early along the other."""
     return max(boxes.ends) >= REACH and min(boxes.ends) >= NARROW
 
 
-def _same(boxes: Boxes, scales: list[Scale]) -> bool:
+def _same_divisors(boxes: RowBoxes, scales: list[Scale]) -> bool:
     """Whether scales are one for these images: all have 100 pixels a side, say."""
     first, *others = (np.stack(divisors(scale, boxes.width, boxes.height)) for scale in scales)
     return all(np.array_equal(first, other) for other in others)
 
 
-def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
+def _proves_sides(boxes: RowBoxes, usual: Mask, scale: Scale) -> bool:
     """Whether rows of images that are not square show that they were divided by the wrong side.
 
     Images that EXIF rotates are left out: what is wrong with their sides alone has a rule of its own.
@@ -380,7 +379,7 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
         told &= (ratio > 1) == (scale is Scale.HEIGHT)
     rows = int(told.sum())
     out = told & ~usual
-    if rows < LEAST or out.sum() < max(OUT_LEAST, EXPECTED * (1 - short[told]).sum()):
+    if rows < LEAST_ROWS or out.sum() < max(OUT_LEAST, EXPECTED * (1 - short[told]).sum()):
         return False
     if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * rows:
         return False
@@ -397,16 +396,16 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
     if on_side >= GRID_SHARE and _on_pixels(boxes.some(told), boxes.width[told], boxes.height[told]) <= GRID_CHANCE:
         return True
     others = (ratio < 1 / SQUARE) if scale is Scale.HEIGHT else (ratio > SQUARE)
-    return bool(others.sum() >= LEAST and not (~usual & ~fits).any())
+    return bool(others.sum() >= LEAST_ROWS and not (~usual & ~fits).any())
 
 
 def _reaches(end: Floats, factor: Floats) -> bool:
     """Whether boxes end near the border in the images in which numbers grow most, not in nearly square ones only."""
-    most = factor >= 1 + MOST * (factor.max() - 1)
+    most = factor >= 1 + GROWN * (factor.max() - 1)
     return bool(end[most].max() >= REACH)
 
 
-def _one_size(boxes: Boxes, usual: Mask) -> tuple[int, int] | None:
+def _one_size(boxes: RowBoxes, usual: Mask) -> tuple[int, int] | None:
     """The size by which all boxes were divided, in images of several sizes; None where that is not so."""
     boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
     sizes, counts = np.unique(np.stack([boxes.width, boxes.height], axis=1), axis=0, return_counts=True)
@@ -416,7 +415,7 @@ def _one_size(boxes: Boxes, usual: Mask) -> tuple[int, int] | None:
     return next((size for size in tried if _proves_size(boxes, usual, size)), None)
 
 
-def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
+def _proves_size(boxes: RowBoxes, usual: Mask, size: tuple[int, int]) -> bool:
     """Whether rows of images of other sizes show that they were divided by this one.
 
     In larger images they end beyond 1. In smaller ones they must fit if they are multiplied; else pixels must prove it.
@@ -427,7 +426,7 @@ def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
     told = np.maximum(across, down) > SQUARE
     out = told & ~usual
     expected = 1 - np.minimum(1, 1 / across[told]) * np.minimum(1, 1 / down[told])
-    if told.sum() < LEAST or out.sum() < max(OUT_LEAST, EXPECTED * expected.sum()):
+    if told.sum() < LEAST_ROWS or out.sum() < max(OUT_LEAST, EXPECTED * expected.sum()):
         return False
     if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * told.sum():
         return False
@@ -440,10 +439,10 @@ def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
     own = _on_pixels(some, np.full(len(some.x), size[0], np.float64), np.full(len(some.x), size[1], np.float64))
     if own >= GRID_SHARE and _on_pixels(some, some.width, some.height) <= GRID_CHANCE:
         return True
-    return bool((np.minimum(across, down) < 1 / SQUARE).sum() >= LEAST and not (~usual & ~fits).any())
+    return bool((np.minimum(across, down) < 1 / SQUARE).sum() >= LEAST_ROWS and not (~usual & ~fits).any())
 
 
-def _form(boxes: Boxes, *, sure: bool) -> Form:
+def _form(boxes: RowBoxes, *, sure: bool) -> Form:
     """The form of boxes whose numbers are normalised; `sure`: centres, unless another form is proven."""
     x, y, w, h = boxes.x, boxes.y, boxes.w, boxes.h
     rows = len(x)
@@ -473,7 +472,7 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
     return Form.CENTRE if boxes.inside().mean() >= 1 - CONTRARY and (~within).sum() >= BESIDE_LEAST else Form.UNSURE
 
 
-def _together(boxes: Boxes) -> float:
+def _together(boxes: RowBoxes) -> float:
     """The lesser of the correlations of x with the third number and of y with the fourth."""
     pairs = ((boxes.x, boxes.w), (boxes.y, boxes.h))
     return min(float(np.corrcoef(*pair)[0, 1]) if min(map(np.ptp, pair)) > 0 else 1.0 for pair in pairs)
@@ -486,7 +485,7 @@ def _beside(left: Mask, above: Mask, rows: int) -> bool:
 
 
 def values_of(reading: Reading, splits: tuple[str, ...], dims: int) -> Mapping[str, Any]:
-    """What a fix needs to know of a reading: `dims` numbers belong to each keypoint, 0 where there are none."""
+    """The values of a reading that an autofix needs; `dims` numbers belong to each keypoint, 0 without keypoints."""
     return {
         "scale": reading.scale.value,
         "form": reading.form.value,

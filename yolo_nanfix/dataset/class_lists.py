@@ -1,4 +1,4 @@
-"""Lists of class names that stand beside a dataset, as the tools that made it left them."""
+"""Lists of class names beside a dataset, as tools write them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.config import DataConfig, class_numbers
@@ -20,48 +20,35 @@ from yolo_nanfix.files import Within
 TEXTS = ("classes.txt", "_classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels", "names.txt")
 """One name a line: labelImg, Label Studio, Darknet and CVAT, Roboflow."""
 NOTES = "notes.json"
-"""Label Studio's, with its categories."""
+"""Label Studio's file with the categories."""
 YAMLS = (".yaml", ".yml")
-LARGEST = 1 << 20
+LARGEST_LIST = 1 << 20
 """A larger file is no list of names."""
-SPLITS = ("train", "val", "test", "minival", "validation")
+YAML_SPLITS = ("train", "val", "test", "minival", "validation")
 _NUMBERED = r"(\d+)\s*[:,;\t ]\s*(\S.*)"
 
 
-class ClassList(NamedTuple):
-    """One list.
-
-    Attributes:
-        file: where it stands.
-        names: the names by their numbers.
-    """
-
-    file: str
-    names: Mapping[int, str]
-
-
-def first(folders: Iterable[str], within: Within) -> ClassList | None:
-    """The first list of class names in some folders; names are shown, so links that lead elsewhere are passed over."""
+def first(folders: Iterable[str], within: Within) -> tuple[Path, Mapping[int, str]] | None:
+    """The first list of class names in some folders, and the names by number; links that lead elsewhere are skipped."""
     for folder in folders:
         for name in (*TEXTS, NOTES):
             file = Path(folder) / name
             if file.is_file() and within.holds(file) and (names := names_in(file)):
-                return ClassList(str(file), names)
+                return file, names
     return None
 
 
 def names_in(file: Path) -> Mapping[int, str]:
     """The names in one file, numbered from 0 without gaps; none if it holds no such list."""
     try:
-        text = bounded.read(file, LARGEST).decode("utf-8-sig")
-        names = _of_notes(text) if file.name == NOTES else _of_lines(text.splitlines())
+        names = _of_text(file)
     except (OSError, ValueError, RecursionError):
         return {}
     return {i: names.get(i, f"class_{i}") for i in range(max(names, default=-1) + 1)} if len(names) < 10_000 else {}
 
 
 def candidates(config: DataConfig) -> list[str]:
-    """The files beside a dataset that may hold class names, whatever is in them, data.yaml aside."""
+    """The files beside a dataset that may hold class names, except data.yaml."""
     own = os.path.realpath(config.yaml_file)
     homes, folders = _folders(config)
     found = [f"{folder}{os.sep}{name}" for folder in folders for name in (*TEXTS, NOTES)]
@@ -73,7 +60,7 @@ def candidates(config: DataConfig) -> list[str]:
 
 
 def stamps(config: DataConfig) -> list[tuple[str, Stamp]]:
-    """These files with their stamps: what is cached of a dataset holds as long as they stay the same."""
+    """The candidates with their stamps: the cache of a dataset is valid while they stay the same."""
     found = []
     for file in candidates(config):
         try:
@@ -84,21 +71,21 @@ def stamps(config: DataConfig) -> list[tuple[str, Stamp]]:
     return found
 
 
-def read(config: DataConfig) -> Iterator[ClassList]:
-    """The lists of class names beside a dataset; what is none is passed over."""
+def beside(config: DataConfig) -> Iterator[tuple[str, Mapping[int, str]]]:
+    """The lists of class names beside a dataset: the file, and the names by number."""
     for file in candidates(config):
         try:
-            if os.path.getsize(file) > LARGEST:  # noqa: PTH202
+            if os.path.getsize(file) > LARGEST_LIST:  # noqa: PTH202
                 continue
-            names = _read(file, config)
+            names = _of_yaml(Path(file), config) if file.endswith(YAMLS) else _of_text(Path(file))
         except (OSError, ValueError, DataError, RecursionError):
             continue
         if names:
-            yield ClassList(file, names)
+            yield file, names
 
 
 def _folders(config: DataConfig) -> tuple[list[str], list[str]]:
-    """The folders of data.yaml and of the set, in which other yaml files count; and all in which lists may stand."""
+    """The folders in which other yaml files are read, and all in which lists are looked for."""
     homes = [str(config.home), str(config.root)]
     homes = list({os.path.realpath(home): home for home in homes}.values())
     tops = [str(path) for paths in config.splits.values() for path in paths if path.is_dir()]
@@ -116,12 +103,10 @@ def _names_in(folder: str) -> list[str]:
         return []
 
 
-def _read(file: str, config: DataConfig) -> Mapping[int, str]:
-    """The names in one file; none if it holds no list of them."""
-    if file.endswith(YAMLS):
-        return _of_yaml(Path(file), config)
-    text = bounded.read(file, LARGEST).decode("utf-8-sig")
-    return _of_notes(text) if file.endswith(NOTES) else _of_lines(text.splitlines())
+def _of_text(file: Path) -> Mapping[int, str]:
+    """The names in one file that is no yaml; none if it holds no list of them."""
+    text = bounded.read_bytes(file, LARGEST_LIST).decode("utf-8-sig")
+    return _of_notes(text) if file.name == NOTES else _of_lines(text.splitlines())
 
 
 def _of_lines(lines: Sequence[str]) -> Mapping[int, str]:
@@ -173,7 +158,7 @@ def _same_images(values: Mapping[str, Any], file: Path, config: DataConfig) -> b
     """Whether a yaml names a folder or list of images that data.yaml names too."""
     known = {os.path.realpath(path) for paths in config.splits.values() for path in paths}
     root = Path(values["path"]) if isinstance(values.get("path"), str) else file.parent
-    for split in SPLITS:
+    for split in YAML_SPLITS:
         entries = values.get(split)
         for entry in entries if isinstance(entries, list) else [entries]:
             if isinstance(entry, str) and "\0" not in entry:

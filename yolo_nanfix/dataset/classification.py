@@ -24,16 +24,16 @@ _TAKEN = re.compile(
     r"|(cam|camera|session|batch|day|part|seq|sequence|video|clip|flight|visit|site|folder|set|roll)[-_ ]?\d+",
     re.IGNORECASE,
 )
-"""Folders called by when, where or by which camera their pictures were taken: dates, `100APPLE`, `cam1`, `batch_2`."""
+"""Names of folders by time, place or camera, which are no classes: dates, `100APPLE`, `cam1`, `batch_2`."""
 LOOKED_AT = 50
-"""So many folders are looked into to tell whether they are classes."""
+"""How many folders are searched to tell whether they are classes."""
 
 
 def read_folder(data: str | Path) -> DataConfig:
-    """The classification dataset that `data` means, with its class names, as one value.
+    """The classification dataset that `data` means, with its class names.
 
-    The classes are the folders in the train split, sorted, hidden ones among them. A folder without `train` is taken
-    for the train split itself: Ultralytics would copy its images to a folder beside it and split them there.
+    The classes are the folders in the train split, sorted, including hidden ones. A folder without `train` is the train
+    split itself: Ultralytics would copy its images to a folder beside it and split them there.
 
     Args:
         data: the folder that holds `train`, or its name in Ultralytics' datasets folder.
@@ -74,8 +74,8 @@ def read_folder(data: str | Path) -> DataConfig:
 def holds_classes(data: str | Path) -> bool:
     """Whether a folder without a yaml holds images sorted into folders of their classes, and no labels beside them.
 
-    In `train` one such folder is enough; where the classes lie in the folder itself, there are two at least, and no
-    image beside them. Folders that are all called by dates, cameras or numbers of a series are none.
+    In `train` one such folder is enough; without `train` there must be two, and no image beside them. Folders that are
+    all named by dates, cameras or numbers of a series are no classes.
     """
     try:
         root = Path(str(data).strip())
@@ -126,12 +126,12 @@ def list_folders(config: DataConfig) -> dict[str, list[str]]:
         DataError: if a split cannot be read.
     """
     return {
-        split: [file for name in class_folders(paths[0]) for file in _images(f"{paths[0]}", name)]
+        split: [file for name in class_folders(paths[0]) for file in _class_images(f"{paths[0]}", name)]
         for split, paths in config.splits.items()
     }
 
 
-def _images(folder: str, name: str) -> Iterator[str]:
+def _class_images(folder: str, name: str) -> Iterator[str]:
     """The image files in one class folder; links are followed, except to a folder above."""
     found = walk(f"{folder}{os.sep}{name}")
     for place, files in sorted(found.items()):
@@ -141,7 +141,7 @@ def _images(folder: str, name: str) -> Iterator[str]:
 
 
 def walk(top: str) -> Mapping[str, list[str]]:
-    """For each folder below and with `top` the names of what is no folder; links to a folder above are not entered."""
+    """For `top` and each folder below the names of its files; links to a folder above are not entered."""
     found: dict[str, list[str]] = {}
     above: dict[str, frozenset[tuple[int, int]]] = {}
     for place, folders, files in os.walk(top, followlinks=True):

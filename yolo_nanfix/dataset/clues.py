@@ -1,4 +1,4 @@
-"""What the label files of each image tell rules over the whole set, besides boxes and classes: counted while read."""
+"""Counts of unusual rows in the label file of each image, for rules over the whole set."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 
 SEVEN = 7
-INSIDE, LARGE = 1.02, 2.0
-"""So far keypoints and boxes end in their image, careless ones among them; what is larger than the other is no part."""
+INSIDE, NOT_NORMALISED = 1.02, 2.0
+"""Keypoints and boxes in their image end before the first; numbers above the second are not normalised."""
 CORNERS_AND_TWO, LEAST_CORNERS = 5, 3
 """Corners that are read of an oriented box with two columns behind it; corners of a triangle."""
 PARTS = -0.5, 1.5
@@ -70,24 +70,24 @@ COUNT = len(Clue)
 UNREAD = (
     "TX005", "TX007", "TX009", "TX013", "KP010", "KP011", "SP007", "FS003", "FS004", "CL004", "CL005", "CL006", "CL009",
 )  # fmt: skip
-"""What is found besides where the rows of a set cannot be read."""
-LEAST, MOST = 3, 0.95
-"""So many rows, and this share of all, are no slips but the way in which a set is written."""
+"""Rules that also find something if the rows of a set cannot be read."""
+LEAST_OF_SET, SHARE_OF_SET = 3, 0.95
+"""From so many rows, and this share of all, on it is no accident but how the set was written."""
 
 
 def met(table: Table, clue: Clue) -> Iterator[tuple[str | None, int, int]]:
-    """Whether nearly all rows of the set (None), or else of single splits, show a clue: their number, and of all."""
+    """The splits (None: the set) in which nearly all rows have a clue: the split, their number, and of how many."""
     for split in (None, *table.splits):
         images = slice(None) if split is None else table.members[split]
         count, rows = int(table.clues[images, clue].sum()), int(table.lines[images].sum())
-        if count >= LEAST and count >= MOST * rows:
+        if count >= LEAST_OF_SET and count >= SHARE_OF_SET * rows:
             yield split, count, rows
             if split is None:
                 return
 
 
 def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int32]:
-    """(N, COUNT) int32, how often each clue is met in the label file of each image; there are `nc` classes."""
+    """(N, COUNT) int32, how often each clue occurs in the label file of each image; there are `nc` classes."""
     found = np.zeros((len(images), COUNT), np.int32)
     for bad in labels.bad:
         if bad.kind == "columns":
@@ -114,7 +114,7 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
             found[:, clue] = np.bincount(owner, mask, len(images))
     if task == "pose" and len(labels.points):
         owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
-        for clue, mask in _points(labels, images, owner).items():
+        for clue, mask in _point_clues(labels, images, owner).items():
             found[:, clue] = np.bincount(owner, mask, len(images))
     if task == "obb" and len(labels.cls):
         boxes = quads(labels, images)
@@ -125,7 +125,7 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
     return found
 
 
-def _points(labels: Labels, images: Images, owner: NDArray[np.int64]) -> dict[Clue, NDArray[np.bool_]]:
+def _point_clues(labels: Labels, images: Images, owner: NDArray[np.int64]) -> dict[Clue, NDArray[np.bool_]]:
     """(R,) bool each, what the keypoints of pose rows are parts of."""
     counts = np.diff(labels.first)
     with_points = np.flatnonzero(counts)
@@ -134,7 +134,7 @@ def _points(labels: Labels, images: Images, owner: NDArray[np.int64]) -> dict[Cl
     largest = np.where(np.isfinite(far).all(axis=1), far.max(axis=1), 0)
     x, y, w, h = labels.box.T
     inside = (np.maximum(x + w / 2, y + h / 2) <= INSIDE) & np.isfinite(labels.extra)
-    large = inside & (largest > LARGE)
+    large = inside & (largest > NOT_NORMALISED)
     sides = np.stack([images.columns.width[owner], images.columns.height[owner]], axis=1)
     return {
         Clue.POINTS_OUT: largest > INSIDE,

@@ -1,4 +1,4 @@
-"""The colours of the objects of each class, from a few images of each split."""
+"""Mean colours of the objects of each class, from a sample of the images of a split."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from yolo_nanfix.dataset.decode import decode
 from yolo_nanfix.dataset.images import suffix_of
 from yolo_nanfix.dataset.table import Table
 
-IMAGES = 32
-"""So many images of a split are decoded."""
+SAMPLED_IMAGES = 32
+"""How many images of a split are decoded."""
 UPRIGHT = 1
 COLOURED = 3
 _INNER = 0.25
-"""The colour of a box is that of its inner half: its border shows what lies behind the object."""
+"""The colour of a box is that of its inner half: the border is background."""
 
 
 def class_colours(table: Table, split: str) -> Mapping[int, NDArray[np.float64]]:
@@ -24,7 +24,7 @@ def class_colours(table: Table, split: str) -> Mapping[int, NDArray[np.float64]]
     images = table.members[split]
     images = images[(table.each[images] > 0) & (table.turn[images] <= UPRIGHT) & ~table.grey[images]]
     found: dict[int, list[NDArray[np.float64]]] = {}
-    for image in images[:: max(1, len(images) // IMAGES)][:IMAGES].tolist():
+    for image in images[:: max(1, len(images) // SAMPLED_IMAGES)][:SAMPLED_IMAGES].tolist():
         file = table.files[image]
         stored = decode(file, suffix_of(file), COLOURED)[1]
         if stored is None or stored.dtype != np.uint8 or stored.ndim != COLOURED or stored.shape[2] != COLOURED:

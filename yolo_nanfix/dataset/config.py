@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.dataset.find_yaml import YamlFile, find_yaml, read_yaml
-from yolo_nanfix.dataset.split_paths import Astray, Moved, Placed, at, moved, place
+from yolo_nanfix.dataset.split_paths import Moved, SplitPath, at, find_splits, moved
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.safe_yaml import Repeated
 from yolo_nanfix.wording import shown
@@ -30,7 +30,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class Layout(str, Enum):
-    """What says which images and classes there are."""
+    """How a dataset says which images and classes it has."""
 
     YAML = "yaml"
     """A data.yaml."""
@@ -46,7 +46,7 @@ class Layout(str, Enum):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A data.yaml that names images which exist, or what stands in its place.
+    """A data.yaml whose images exist, or the same values without one.
 
     Attributes:
         yaml_file: the file it was read from.
@@ -57,15 +57,15 @@ class DataConfig:
         nc: number of classes that Ultralytics checks labels against.
         channels: image channels that the model is built for.
         kpt_shape: keypoints and their dimensions (2 or 3); None if absent or malformed.
-        raw: the mapping as it stands in the file.
+        raw: the mapping as it is in the file.
         key_lines: 1-based line of each top-level key.
-        duplicate_keys: keys that stand twice in one mapping.
+        duplicate_keys: keys that occur twice in one mapping.
         missing_test: the path that `test:` names, if nothing is there.
         astray: paths that lead nowhere, each with what is linted in its place.
-        layout: what says all this; but for a yaml, `yaml_file` is the folder of the dataset.
+        layout: how the dataset is described; without a yaml, `yaml_file` is the folder of the dataset.
         source: without a yaml the file that names the classes, if there is one.
-        lists: by the path of a list of images how its lines are read where they lead nowhere.
-        named: the folders and lists that are named as the dataset's, before links are followed; see `grounds.ground`.
+        lists: by the path of a list of images how to read its lines if they lead nowhere.
+        named: the root and the paths of the splits before links are followed; see `grounds.ground`.
     """
 
     yaml_file: Path
@@ -79,7 +79,7 @@ class DataConfig:
     key_lines: Mapping[str, int] = field(default_factory=dict)
     duplicate_keys: tuple[Repeated, ...] = ()
     missing_test: Path | None = None
-    astray: tuple[Astray, ...] = ()
+    astray: tuple[SplitPath, ...] = ()
     layout: Layout = Layout.YAML
     source: Path | None = None
     lists: Mapping[str, Moved] = field(default_factory=dict)
@@ -141,34 +141,27 @@ def read_config(data: str | Path, root: Path | None = None) -> DataConfig:
         if key not in raw:
             raise _missing_key(source, key, "'train' and 'val' are required")
     if not raw["train"]:
-        empty = (
-            f"'train' is empty; with {shown(raw['train'])} Ultralytics would train on the folder that it is started in"
-        )
+        empty = f"'train' is empty; with {shown(raw['train'])} Ultralytics would train on the current folder"
         raise DataError(f"{at(source, 'train')}: {empty}: write where the images are")
-    placed = place(source, root)
+    base, splits, missing_test, astray, named = find_splits(source, root)
+    lists = [path for paths in splits.values() for path in paths if path.is_file()]
+    elsewhere = {str(path): moved(path, (path.parent, base, path.parent.parent)) for path in lists}
     return DataConfig(
         yaml_file=source.file,
-        root=placed.root,
-        splits=placed.splits,
-        names=_names(raw.get("names"), nc),
+        root=base,
+        splits=splits,
+        names=_class_names(raw.get("names"), nc),
         nc=nc,
         channels=_channels(source),
         kpt_shape=_kpt_shape(raw.get("kpt_shape")),
         raw=raw,
         key_lines=source.key_lines,
         duplicate_keys=source.duplicates,
-        missing_test=placed.missing_test,
-        astray=placed.astray,
-        lists=_moved_lists(placed),
-        named=placed.named,
+        missing_test=missing_test,
+        astray=astray,
+        lists={path: how for path, how in elsewhere.items() if how is not None},
+        named=named,
     )
-
-
-def _moved_lists(placed: Placed) -> dict[str, Moved]:
-    """The lists whose images are not where they say, but from the list or the root of the dataset on."""
-    files = [path for paths in placed.splits.values() for path in paths if path.is_file()]
-    found = {str(path): moved(path, (path.parent, placed.root, path.parent.parent)) for path in files}
-    return {path: how for path, how in found.items() if how is not None}
 
 
 def _missing_key(source: YamlFile, key: str, what: str) -> DataError:
@@ -182,7 +175,7 @@ def _missing_key(source: YamlFile, key: str, what: str) -> DataError:
 
 
 def _val_key(raw: Mapping[str, Any]) -> str:
-    """`val`, or `validation` where only that stands."""
+    """`val`, or `validation` if only that is in the file."""
     return "validation" if "val" not in raw and "validation" in raw else "val"
 
 
@@ -207,7 +200,7 @@ def _class_count(source: YamlFile) -> int:
     return int(total)
 
 
-def _names(names: list[Any] | dict[Any, Any] | None, nc: int) -> dict[int, str]:
+def _class_names(names: list[Any] | dict[Any, Any] | None, nc: int) -> dict[int, str]:
     """Class names by number; a mapping without usable keys, or with the same twice, is taken in its order."""
     if names is None:
         return {i: f"class_{i}" for i in range(nc)}

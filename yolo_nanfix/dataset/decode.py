@@ -86,12 +86,8 @@ _BYTES = (b"\xff\xd8\xff", b"BM")
 _BY_PILLOW = ("avif", "heic", "heif")
 
 
-class Spot(NamedTuple):
-    """How many pixel values have a defect, where the first one is (x, y, channel; 0-based), and its value."""
-
-    total: int
-    at: tuple[int, int, int]
-    value: float
+Spot = tuple[int, tuple[int, int, int], float]
+"""How many pixel values have a defect, the place of the first one (x, y, channel; 0-based), and its value."""
 
 
 class Pixels(NamedTuple):
@@ -102,7 +98,7 @@ class Pixels(NamedTuple):
         dtype: numpy's name of the stored type; empty if nothing could be decoded.
         shape: height, width, channels as loaded for training.
         low, high: smallest and largest finite value; 0 and 255 for 8 bits, whose values are not looked at.
-        nan, inf, huge: defective values; `huge` are finite, but beyond half precision.
+        nan, inf, huge: non-finite values, and finite ones beyond half precision.
         reason: why nothing could be decoded.
         alpha: the mean of the alpha channel, as a share of opaque, if colours are multiplied by it; else 1.
         cut: whether signed values were cut to bytes as they stand, so that those below zero become large.
@@ -138,26 +134,22 @@ def too_large(header: Header) -> bool:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """What decoders written in C print, which the findings tell, is not shown."""
-    with silent(), _no_stderr():
-        yield
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
+    """Keep off the terminal what decoders written in C print: the findings say it."""
     with suppress(AttributeError, OSError, ValueError):  # there may be none, or a closed one
         sys.stderr.flush()
     try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # stderr is closed, or there are no more descriptors
-        yield
+        with silent():
+            yield
         return
     os.dup2(nowhere, 2)
     try:
-        yield
+        with silent():
+            yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.close(nowhere)
 
 
@@ -196,7 +188,7 @@ def transparent(file: str) -> float:
 def read_npy(file: str) -> Pixels:
     """Measure the array in a .npy file (never unpickled); `reason` says why it is no image."""
     try:
-        _check(os.stat(file))  # noqa: PTH116 - a pipe would be waited for
+        _check_file(os.stat(file))  # noqa: PTH116 - a pipe would be waited for
         array = np.load(file, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "buif":
             return Pixels(file, reason="it is not an array of numbers with 2 or 3 dimensions")
@@ -208,23 +200,19 @@ def read_npy(file: str) -> Pixels:
 def _bytes_of(file: str) -> NDArray[np.uint8]:
     """The bytes of a regular file; else ValueError, as for one of more than `MOST_BITS`."""
     with open(os.open(file, READ), "rb", buffering=0) as stream:
-        _check(os.fstat(stream.fileno()))
+        _check_file(os.fstat(stream.fileno()))
         return np.fromfile(stream, np.uint8)
 
 
-def _check(status: os.stat_result) -> None:
+def _check_file(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a regular file")
     if status.st_size > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES >> 20} MB")
 
 
-class _Decoded(NamedTuple):
-    """The stored values, 16 bits not yet cut to 8; those that training gets; the alpha that multiplies colours."""
-
-    stored: NDArray[Any]
-    loaded: NDArray[Any]
-    alpha: NDArray[Any] | None = None
+_Decoded = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
+"""The stored values, 16 bits not yet cut to 8; those that training gets; the alpha that multiplies colours, if any."""
 
 
 def _opaque(alpha: NDArray[Any] | None) -> float:
@@ -242,18 +230,18 @@ def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> _
 
         with PILImage.open(file) as image:
             color = np.asarray(image.convert("RGB"))
-        return _Decoded(color, color[..., :1] if channels == 1 else color)
+        return color, color[..., :1] if channels == 1 else color, None
     band = ""
     if suffix in ("tif", "tiff") and flag != cv2.IMREAD_GRAYSCALE:
         done, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
         if done and pages[0].ndim == 3:
             bands = pages[0] if flag == cv2.IMREAD_UNCHANGED else pages[0][..., :3]
             whole = pages[0].dtype == np.uint8
-            return _Decoded(bands, bands, alpha_by_which_colours_are_multiplied(data, pages[0]) if whole else None)
+            return bands, bands, alpha_by_which_colours_are_multiplied(data, pages[0]) if whole else None
         alike = len(pages) > 1 and len({page.shape for page in pages}) == 1
         if done and alike and flag == cv2.IMREAD_UNCHANGED:
             bands = np.stack(pages, axis=2)
-            return _Decoded(bands, bands)
+            return bands, bands, None
         band = f"{pages[0].dtype} pixels with one band" if done else ""
     start = data[:12].tobytes()
     loaded = cv2.imdecode(data, flag | cv2.IMREAD_ANYDEPTH if start.startswith(_PNG) and flag >= 0 else flag)
@@ -262,10 +250,10 @@ def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> _
     known = flag == cv2.IMREAD_UNCHANGED or start.startswith((_PNG, *_BYTES)) or start[8:] == b"WEBP"
     stored = loaded if known else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if stored is None:
-        return _Decoded(loaded, loaded)
+        return loaded, loaded, None
     alpha = None if known else alpha_by_which_colours_are_multiplied(data, stored)
     deep = stored.dtype == np.uint16 or stored.dtype in SIGNED
-    return _Decoded(np.asarray(stored if deep else loaded), loaded, alpha)
+    return np.asarray(stored if deep else loaded), loaded, alpha
 
 
 def _measure(file: str, pixels: NDArray[Any]) -> Pixels:
@@ -298,4 +286,4 @@ def _spot(array: NDArray[Any], mask: NDArray[np.bool_]) -> Spot | None:
     if not count:
         return None
     y, x, channel = (int(i) for i in np.unravel_index(int(np.argmax(mask)), array.shape))
-    return Spot(count, (x, y, channel), float(array[y, x, channel]))
+    return count, (x, y, channel), float(array[y, x, channel])

@@ -1,11 +1,11 @@
-"""What is linted for a path or name, and which files belong to it: its data.yaml, the dataset in a folder, settings."""
+"""The dataset that a path or name means: its data.yaml or folder, and which settings files came with it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 from yolo_nanfix.dataset.config import DataConfig, Layout, class_numbers, read_config
@@ -21,13 +21,13 @@ _LEAVES = ("*/*.yaml", "*/*.yml", "*/*/*.yaml", "*/*/*.yml")
 _BESIDE = (".md", ".zip", ".pdf", ".html", ".rst")
 """Files that lie beside the folder of a dataset and say nothing about it."""
 _READ_ME = ("readme", "license", "licence", "citation")
-DEEPEST = 4
-"""So many folders with nothing but a folder in them are gone through."""
+NESTED_FOLDERS = 4
+"""So many nested folders with nothing but a folder in them are entered."""
 _TOLD = 5
 
 
 def inside(data: str | Path) -> str | Path:
-    """What is to be linted for `data`: the one data.yaml below it, or the one folder in it; mostly itself.
+    """The path to lint for `data`: the one data.yaml below it, or the one folder in it; mostly itself.
 
     Raises:
         DataError: several datasets lie in the folder, and nothing in it is one by itself.
@@ -38,13 +38,13 @@ def inside(data: str | Path) -> str | Path:
             return data
         from yolo_nanfix.dataset.layouts import NAMES  # where it is wanted
 
-        for _ in range(DEEPEST):
+        for _ in range(NESTED_FOLDERS):
             if dataset_yamls(path) or any(path.glob("*.data")):
                 return path if str(path) != str(data).strip() else data
             found = _whole_yamls(path)
             if len(found) == 1:
                 return found[0]
-            folders, files = _listed(path)
+            folders, files = _folders_and_files(path)
             itself = any(name.lower() in NAMES for name in folders) or any(map(is_image, files))
             if len(found) > 1 and not itself:
                 some = ", ".join(os.path.relpath(file, path) for file in found[:_TOLD])
@@ -57,8 +57,8 @@ def inside(data: str | Path) -> str | Path:
     return path if str(path) != str(data).strip() else data
 
 
-def _listed(folder: Path) -> tuple[list[str], list[str]]:
-    """The folders and the files in a folder, hidden ones aside."""
+def _folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
+    """The folders and the files in a folder, except hidden ones."""
     names = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__"))]
     return [entry.name for entry in names if entry.is_dir()], [entry.name for entry in names if not entry.is_dir()]
 
@@ -68,16 +68,16 @@ def _says_nothing(name: str) -> bool:
 
 
 def _whole_yamls(folder: Path) -> Sequence[Path]:
-    """The yaml files up to two folders below that name both images and classes; settings of a run do not."""
+    """The yaml files up to two folders below that name both images and classes, unlike settings of a run."""
     files = sorted({file for leaf in _LEAVES for file in folder.glob(leaf)})
-    return [file for file in files if not _hidden(file.relative_to(folder)) and _whole(file)]
+    return [file for file in files if not _hidden(file.relative_to(folder)) and _names_images(file)]
 
 
 def _hidden(file: Path) -> bool:
     return any(part.startswith((".", "__")) for part in file.parts)
 
 
-def _whole(file: Path) -> bool:
+def _names_images(file: Path) -> bool:
     try:
         values = read_yaml(file).values
     except DataError:
@@ -87,11 +87,11 @@ def _whole(file: Path) -> bool:
 
 
 def dataset(data: str | Path, options: LintOptions) -> DataConfig:
-    """The dataset that `data` means, annotations of other formats aside.
+    """The dataset that `data` means; not for annotations of other formats.
 
     Args:
         data: data.yaml, Darknet's data file, a folder, or the name of a dataset.
-        options: `task` and `root` count.
+        options: of which `task` and `root` are used.
 
     Raises:
         DataError: it cannot be used, or there is none.
@@ -114,14 +114,14 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
             return _of_yaml(path, options)
         if holds_classes(path):
             return read_folder(path) if options.task is None else read_config(path)
-        found = layouts.read(path.absolute())
+        found = layouts.read_layout(path.absolute())
     except (OSError, ValueError) as error:
         raise DataError(f"'{data}' cannot be read: {error}") from error
     return found if found is not None else read_config(data, options.root)
 
 
 def _of_yaml(data: str | Path, options: LintOptions) -> DataConfig:
-    """The dataset of a data.yaml; of one that names classes and no splits, as supervision writes it, the folders'."""
+    """The dataset of a data.yaml; without splits in it, as supervision writes it, that of the folder around it."""
     try:
         return read_config(data, options.root)
     except DataError:
@@ -140,14 +140,14 @@ def _by_names_alone(file: Path) -> DataConfig | None:
     if {"train", "val", "validation", "test"} & set(said) or not names or not isinstance(names, (list, dict)):
         return None
     numbered = class_numbers(names if isinstance(names, dict) else dict(enumerate(names)))
-    found = layouts.read(file.parent) if numbered else None
+    found = layouts.read_layout(file.parent) if numbered else None
     if numbered is None or found is None or found.layout is not Layout.FOLDERS:
         return None
     return replace(found, names=numbered, nc=len(numbered), raw={"names": numbered}, source=file)
 
 
 def home(data: str | Path) -> Path:
-    """The folder from which settings are looked for: that of data.yaml, or of what stands in its place."""
+    """The folder where the search for settings starts: that of data.yaml, or the dataset's."""
     path = Path(data)
     try:
         if path.exists():
@@ -157,40 +157,37 @@ def home(data: str | Path) -> Path:
         return Path.cwd()
 
 
-class Belongs:
-    """Whether a settings file came with a dataset, or is the user's own."""
+def belongs(data: str | Path) -> Callable[[Path], bool]:
+    """A function that tells whether a settings file came with a dataset, or is the user's own.
 
-    def __init__(self, data: str | Path) -> None:
-        """`data`: data.yaml, a folder, a name, a file of annotations; it is looked at when the first file is judged."""
-        self._data = data
+    A file came with it if it lies in its folders (`grounds.ground`), or neither in the current folder nor in one above:
+    then it can only have been found from data.yaml upward.
 
-    def __call__(self, file: Path) -> bool:
-        """Whether the file came with the dataset.
+    Args:
+        data: data.yaml, a folder, a name or a file of annotations; it is read when the first file is judged.
+    """
 
-        So does what lies in its folders (`grounds.ground`), and what lies neither in the current folder nor in one
-        above it: it can only have been found from data.yaml upward.
-        """
+    @cache
+    def folders() -> Within:
+        place = home(data)
         try:
-            here = Path.cwd().resolve()
-            stands = file.parent.resolve() in (here, *here.parents)
-        except (OSError, RuntimeError):  # of a loop of links
-            return True
-        return not stands or self._folders.holds(file.parent)
-
-    @cached_property
-    def _folders(self) -> Within:
-        place = home(self._data)
-        try:
-            return Within((place, *ground(dataset(self._data, LintOptions())).folders))
+            return Within((place, *ground(dataset(data, LintOptions())).folders))
         except (DataError, UsageError, OSError, ValueError):
             return Within((place,))
 
+    def came_with_it(file: Path) -> bool:
+        try:
+            here = Path.cwd().resolve()
+            above = file.parent.resolve() in (here, *here.parents)
+        except (OSError, RuntimeError):  # of a loop of links
+            return True
+        return not above or folders().holds(file.parent)
+
+    return came_with_it
+
 
 def datasets_of(files: Iterable[Path]) -> tuple[Path, ...]:
-    """The data.yaml files that stand beside these files or above them, the nearest folder that has any.
-
-    The way up ends at the top of a git repository.
-    """
+    """The data.yaml files in the nearest folder above each of these files, up to the top of a git repository."""
     met: dict[Path, tuple[Path, ...]] = {}
     found: dict[Path, None] = {}
     for file in files:

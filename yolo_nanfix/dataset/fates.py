@@ -1,4 +1,4 @@
-"""What becomes of each image when Ultralytics scans a split, bit by bit: by its own checks, not by our findings."""
+"""What Ultralytics does with each image when it scans a split, by its own checks, not by findings."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.dataset.table import Table
 
 IMAGE_DROPPED, LABELS_DROPPED, RESTORED, DEDUPLICATED, EMPTY = 1, 2, 4, 8, 16
-"""Bits: the image is refused; its label file is; its file is written anew; rows are left out; it has no row."""
+"""Bits: the image is refused; its label file is; the image file is rewritten; repeated rows are left out; no rows."""
 DROPPED = IMAGE_DROPPED | LABELS_DROPPED
 REWRITTEN = RESTORED | DEDUPLICATED
 OF_LABELS = LABELS_DROPPED | DEDUPLICATED | EMPTY
-"""What images share that share a label file."""
+"""The bits that images with the same label file share."""
 MIN_SIDE = 10
 """Ultralytics takes no image with a shorter side."""
 ACCEPTED = frozenset(name.upper() for name in SUFFIX_FORMATS) | {"JPEG2000"}
 """Pillow's names of the formats that it takes."""
 _HARMLESS = ("spelling", "mark", "ends", "large", "many", "numbers", "long")
-"""What Ultralytics takes as it is, or what nothing more is known of."""
+"""Kinds of `BadRow` that Ultralytics accepts, or of which nothing more is known."""
 
 
 class Fate(NamedTuple):
-    """What becomes of the images of a split, as often as they are listed.
+    """What Ultralytics does with the images of a split; those listed twice count twice.
 
     Attributes:
         images: how many there are.
         kept: how many the dataset holds when training starts.
         dropped: how many it leaves out: image or labels cannot be used, or the class folder is not one of train.
         background: how many it keeps without an object.
-        rewritten: how many files it writes anew on the disk, or whose repeated rows it leaves out.
+        rewritten: how many files it rewrites on disk, or whose repeated rows it leaves out.
         found: how many have a label file that is looked at; with none in train, training does not start.
+        aside: how many that it would keep the run leaves out.
     """
 
     images: int
@@ -52,24 +53,7 @@ class Fate(NamedTuple):
     background: int
     rewritten: int
     found: int
-
-
-class Left(NamedTuple):
-    """What a run trains or evaluates on of a split, as often as its images are listed.
-
-    Attributes:
-        images: how many there are.
-        dropped: how many Ultralytics leaves out.
-        aside: how many of those that it would keep the run leaves out.
-        kept: how many are left.
-        background: how many of these have no object.
-    """
-
-    images: int
-    dropped: int
-    aside: int
-    kept: int
-    background: int
+    aside: int = 0
 
 
 def fates(images: Images, labels: Labels, config: DataConfig, task: str) -> NDArray[np.uint8]:
@@ -86,7 +70,7 @@ def fates(images: Images, labels: Labels, config: DataConfig, task: str) -> NDAr
 
 
 def of_header(header: Header) -> int:
-    """The bits of an image by what its file says about itself."""
+    """The bits of an image, from its header."""
     if header.fault not in SOUND or min(header.width, header.height) < MIN_SIDE:
         return IMAGE_DROPPED
     if header.format and header.format not in ACCEPTED:
@@ -114,7 +98,7 @@ def _of_labels(labels: Labels, images: Images, config: DataConfig, *, pose: bool
 def _bad_class(labels: Labels, config: DataConfig) -> NDArray[np.bool_]:
     """(R,) whether Ultralytics refuses the class of a row."""
     bad = (labels.cls < 0) | (labels.cls >= config.nc) | (np.floor(labels.cls) != labels.cls) | ~np.isfinite(labels.cls)
-    if not config.in_order:  # it refuses the whole set; once the names are right, the numbers will be
+    if not config.in_order:  # it refuses the whole set; these numbers are valid once the names are corrected
         bad &= ~np.isin(labels.cls, list(config.names))
     return np.asarray(bad, np.bool_)
 
@@ -135,7 +119,7 @@ def _bad_place(labels: Labels, images: Images, *, pose: bool) -> NDArray[np.bool
 
 
 def shared(fate: NDArray[np.uint8], labels: Sequence[str], owns: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(N,) the bits of images, some of which share a label file that was read for the first of them alone."""
+    """(N,) the bits of images; those of a shared label file, read for one image alone, are copied to the others."""
     first = {labels[i]: i for i in np.flatnonzero(owns).tolist()}
     others = np.flatnonzero(~owns)
     owners = [first[labels[i]] for i in others.tolist()]
@@ -145,20 +129,20 @@ def shared(fate: NDArray[np.uint8], labels: Sequence[str], owns: NDArray[np.bool
 
 
 def of_splits(table: Table, config: DataConfig, task: str) -> dict[str, Fate]:
-    """What becomes of each split."""
+    """The fate of each split."""
     if task != "classify":
         return {split: _of_split(table, listed, 0) for split, listed in table.splits.items()}
     names = set(config.names.values())
     return {split: _of_split(*_of_known(table, split, config.splits[split][0], names)) for split in table.splits}
 
 
-def left(table: Table, config: DataConfig, task: str, aside: Set[str]) -> dict[str, Left]:
-    """What is left of each split if some image files are put aside."""
+def left(table: Table, config: DataConfig, task: str, aside: Set[str]) -> dict[str, Fate]:
+    """The fate of each split if a run leaves out some image files."""
     out = np.array([file in aside for file in table.files], np.bool_)
     fate = table.fate | np.where(out, IMAGE_DROPPED, 0).astype(np.uint8)
     before, after = of_splits(table, config, task), of_splits(replace(table, fate=fate), config, task)
     return {
-        split: Left(one.images, one.dropped, one.kept - after[split].kept, after[split].kept, after[split].background)
+        split: after[split]._replace(dropped=one.dropped, aside=one.kept - after[split].kept)
         for split, one in before.items()
     }
 
@@ -173,7 +157,7 @@ def _of_known(table: Table, split: str, top: Path, names: set[str]) -> tuple[Tab
 
 
 def _of_split(table: Table, listed: NDArray[np.int32], more: int) -> Fate:
-    """What becomes of the listed images; so many more are left out."""
+    """The fate of the listed images; `more` others are left out."""
     fate = table.fate[listed]
     kept = (fate & DROPPED) == 0
     found = table.labelled[listed] & ((fate & IMAGE_DROPPED) == 0)

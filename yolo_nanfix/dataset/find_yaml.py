@@ -1,7 +1,4 @@
-"""Finds and reads data.yaml, and finds the folders that it names, where Ultralytics would look for them.
-
-What a plain load of YAML forgets is kept: lines and duplicate keys.
-"""
+"""Finds and reads data.yaml, with lines and duplicate keys, and resolves paths as Ultralytics does."""
 
 from __future__ import annotations
 
@@ -45,15 +42,14 @@ def _load(file: Path, text: str) -> YamlFile:
 def read_yaml(file: Path) -> YamlFile:
     """Read `file` by safe loading only; nothing in it is ever executed.
 
-    As Ultralytics does, bytes that are not UTF-8 are left out, and unprintable characters are taken away if
-    the text cannot be parsed with them.
+    As in Ultralytics, bytes that are not UTF-8 and unprintable characters are left out.
 
     Raises:
         DataError: if the file cannot be read, is not YAML (with line and column), holds more than `safe_yaml` reads, or
             is not a mapping.
     """
     try:
-        data = bounded.read(file, LARGEST_TEXT)
+        data = bounded.read_bytes(file, LARGEST_TEXT)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
     try:
@@ -66,7 +62,7 @@ def read_yaml(file: Path) -> YamlFile:
 
 
 NAMED = ("data", "dataset")
-"""What the yaml of a dataset is called, without its suffix."""
+"""Stems of the yaml of a dataset."""
 _YAML = (".yaml", ".yml")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".7z", ".rar")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
@@ -128,7 +124,7 @@ def _yaml_in(folder: Path) -> Path:
 
 
 def dataset_yamls(folder: Path) -> list[Path]:
-    """The yaml files in a folder that describe a dataset, or are called as such; no settings of tools or services."""
+    """The yaml files in a folder with the keys or the name of a dataset's; no settings of tools or services."""
     found = [f for pattern in ("*.yaml", "*.yml") for f in _settings_aside(folder.glob(pattern))]
     return list(filter(_is_dataset, found))
 
@@ -138,12 +134,12 @@ def _is_dataset(file: Path) -> bool:
 
 
 def _own_name(folder: Path) -> str:
-    """The name of a folder, whatever links or dots lead to it; of a link that forms a cycle, its own."""
+    """The name of a folder after links and dots are resolved."""
     return os.path.basename(os.path.realpath(folder))  # noqa: PTH119
 
 
 def several_yamls(folder: Path) -> tuple[Path, ...]:
-    """The yaml files of several datasets in one folder, none of which is called as the folder or data.yaml."""
+    """The yaml files of several datasets in one folder, none of which has the name of the folder or data.yaml."""
     try:
         found = dataset_yamls(folder) if folder.is_dir() else []
     except (OSError, ValueError):
@@ -154,7 +150,7 @@ def several_yamls(folder: Path) -> tuple[Path, ...]:
 
 
 def _speaks_of_images(file: Path) -> bool:
-    """Whether a yaml has the keys of a dataset; also if it cannot be read, for then someone has to look at it."""
+    """Whether a yaml has the keys of a dataset; also if it cannot be read, so that the error is shown."""
     try:
         keys = read_yaml(file).values
     except DataError:
@@ -208,12 +204,12 @@ def _config_dir() -> Path:
 
 
 def there(path: Path) -> bool:
-    """Whether something is at a path; False for what can be no path (too long, with a NUL)."""
+    """Whether a path exists; False for an invalid one (too long, with a NUL)."""
     return os.path.exists(path)  # noqa: PTH110 - a Path raises for names that are too long
 
 
 def real(path: Path) -> Path:
-    """The path without links, as far as it exists; itself if it can be no path or its links form a cycle."""
+    """The path with links resolved, as far as it exists; itself if it is invalid or its links form a cycle."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Globs of whole paths: `*` and `?` stay within a folder, `**` does not; a folder means all that is in it.
+"""Globs of whole paths: `*` and `?` match within a folder, `**` across folders; a folder matches all that is in it.
 
-A regular expression tries all ways to share a path among many `*`: a glob of a received settings file could keep it
-busy for years. So globs are followed token by token, in time that grows with path and glob alone.
+A regular expression backtracks over all ways to divide a path among many `*`, so a glob from a received settings file
+could take forever. Globs are matched token by token instead, in time linear in path and glob.
 """
 
 from __future__ import annotations

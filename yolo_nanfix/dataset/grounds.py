@@ -1,15 +1,15 @@
-"""Where a dataset lies: the folders that its data.yaml or the command names, and nothing that links lead to.
+"""The folders of a dataset: those that its data.yaml or the command names, and nothing that links lead to.
 
-What somebody else made may hold links to anything on this machine. So what is passed on, or changed, is looked for
-through `ground`: in the folder of data.yaml, and in those that it names as text (`path:`, the splits, with the folders
-of labels beside them). A link is followed as long as it stays in these folders. A folder that holds the user's home
-folder, or everything, counts as none of them.
+A dataset from elsewhere may hold links to anything on this machine. So files that are passed on or changed must lie
+within `ground`: the folder of data.yaml, and those that it names as text (`path:`, the splits, with the folders of
+labels beside them). A link is followed if it stays in these folders. A folder that holds the user's home folder, or the
+root of the disk, does not count.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,67 +24,54 @@ def ground(config: DataConfig, root: str | Path | None = None, *, follow_links: 
     Args:
         config: the dataset.
         root: the folder that the command names for its images.
-        follow_links: files elsewhere may be opened, too, as long as they are regular.
+        follow_links: regular files elsewhere may be opened, too.
     """
     home = config.home if config.layout is not Layout.YAML or _is_yaml(config.yaml_file) else config.root
-    found = _Folders([os.path.abspath(one) for one in (home, root) if one])  # noqa: PTH100 - links are judged
+    real: list[str] = []  # the folders that count, links resolved
+    known: dict[str, str] = {}  # paths of folders, each with the path without links; also of those that do not count
+    for one in (os.path.abspath(one) for one in (home, root) if one):  # noqa: PTH100 - links are judged
+        place = os.path.realpath(one)  # named by the command, wherever links on the way lead
+        known |= {one: place, place: place}
+        real += _with_labels(place, real)
     if home is not config.home:  # annotations, whose images are looked for around them
         above = os.path.dirname(os.path.abspath(home))  # noqa: PTH100, PTH120
-        found.known[above] = os.path.realpath(above)
-    found.name(map(str, config.named or (path for paths in config.splits.values() for path in paths)))
-    return Within(found.real, follow_links=follow_links)
+        known[above] = os.path.realpath(above)
+    for named in dict.fromkeys(map(str, config.named or (path for paths in config.splits.values() for path in paths))):
+        place = os.path.realpath(named)
+        if place != named:
+            above, last = os.path.split(named)
+            spots = (named, os.path.join(os.path.realpath(above), last))  # noqa: PTH118
+            if any(_leads_out(spot, place, real, known) for spot in spots):
+                continue
+        if any(is_inside(place, one) for one in real):
+            known[named] = place
+            continue
+        if not too_wide(place):
+            known |= {named: place, place: place}
+        real += _with_labels(place if os.path.isdir(place) else os.path.dirname(place), real)  # noqa: PTH112, PTH120
+    return Within(real, follow_links=follow_links)
 
 
 def _is_yaml(file: Path) -> bool:
     return file.suffix.lower() in (".yaml", ".yml")
 
 
-class _Folders:
-    """The folders of a dataset, one after the other.
+def _leads_out(spot: str, place: str, real: Sequence[str], known: Mapping[str, str]) -> bool:
+    """Whether a path in one of the folders leads out of them, or through a folder of the system."""
+    if any(is_inside(spot, folder) for folder in SYSTEM):
+        return True
+    straight = [target + spot[len(text) :] for text, target in known.items() if is_inside(spot, text)]
+    return bool(straight) and place not in straight and not any(is_inside(place, folder) for folder in real)
 
-    Attributes:
-        real: those that count, links resolved.
-        known: what folders are called, each with what it is called without links; also those that do not count.
-    """
 
-    def __init__(self, given: Iterable[str]) -> None:
-        """Begin with those that the command names, wherever links on the way to them lead."""
-        self.real: list[str] = []
-        self.known: dict[str, str] = {}
-        for one in given:
-            place = os.path.realpath(one)
-            self.known |= {one: place, place: place}
-            self._add(place)
-
-    def name(self, paths: Iterable[str]) -> None:
-        """Add those that data.yaml names, but not what links in the ones before lead out to."""
-        for named in dict.fromkeys(paths):
-            place = os.path.realpath(named)
-            if place != named:
-                above, last = os.path.split(named)
-                spots = (named, os.path.join(os.path.realpath(above), last))  # noqa: PTH118
-                if any(self._led_out(spot, place) for spot in spots):
-                    continue
-            if any(is_inside(place, one) for one in self.real):
-                self.known[named] = place
-                continue
-            if not too_wide(place):
-                self.known |= {named: place, place: place}
-            self._add(place if os.path.isdir(place) else os.path.dirname(place))  # noqa: PTH112, PTH120
-
-    def _led_out(self, spot: str, place: str) -> bool:
-        """Whether a path in one of the folders leads out of them, or through a folder of the system."""
-        if any(is_inside(spot, folder) for folder in SYSTEM):
-            return True
-        straight = [real + spot[len(text) :] for text, real in self.known.items() if is_inside(spot, text)]
-        return bool(straight) and place not in straight and not any(is_inside(place, folder) for folder in self.real)
-
-    def _add(self, folder: str) -> None:
-        """Add a folder, and the one of the labels beside it unless that is a link."""
-        for one in (folder, labels_beside(folder)):
-            known = any(is_inside(one, other) for other in self.real)
-            if not known and not too_wide(one) and os.path.realpath(one) == one:
-                self.real.append(one)
+def _with_labels(folder: str, real: Sequence[str]) -> list[str]:
+    """A folder and that of the labels beside it, unless they are links, too wide, or inside of those before."""
+    found: list[str] = []
+    for one in (folder, labels_beside(folder)):
+        inside = any(is_inside(one, other) for other in (*real, *found))
+        if not inside and not too_wide(one) and os.path.realpath(one) == one:
+            found.append(one)
+    return found
 
 
 def too_wide(folder: str) -> bool:

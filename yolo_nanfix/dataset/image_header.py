@@ -1,7 +1,7 @@
-"""What image files say about themselves without being decoded, and whether Ultralytics' check would take them.
+"""Image headers, read without decoding, and whether Ultralytics' check accepts them.
 
-The JPEGs of a set are read side by side (`judge_heads`): nearly all are ordinary. What is in any doubt there is read
-one file at a time (`read_header`): a common JPEG by its segments, anything else by Pillow.
+The JPEGs of a set are read together (`judge_heads`): nearly all are ordinary. All others are read one file at a time
+(`read_header`): a common JPEG by its segments, anything else by Pillow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from yolo_nanfix.dataset.paths import NOTHING, Stamp, stamp_of
+from yolo_nanfix.dataset.paths import NO_FILE, Stamp, stamp_of
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BOMB_PIXELS = 178_956_970
 """Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
 READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-"""A pipe that has taken the place of a file is not waited for."""
+"""Flags to open a file; one replaced by a pipe does not block."""
 FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))  # baseline, extended and progressive JPEG
 TABLES = 0xFFDB
 TABLE, TWO_TABLES, PRECISE = 67, 132, 16
@@ -38,14 +38,14 @@ TABLE, TWO_TABLES, PRECISE = 67, 132, 16
 HARMLESS = {TABLES: TABLE, 0xFFC4: 2, 0xFFDD: 2, 0xFFE0: 16, 0xFFFE: 2}
 """Quantization and Huffman tables, restart interval, JFIF and comment, and the length from which on they are valid."""
 ORIENTATION = 274
-"""The tag of EXIF that says how an image is to be turned."""
+"""The EXIF tag of the orientation."""
 _APP1, _APP15 = 0xFFE1, 0xFFEF
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _segment = struct.Struct(">HH").unpack_from
 _frame = struct.Struct(">BHHB").unpack_from
 _FRAME_BYTES = 10
 _SEGMENTS, _WINDOW, _LOOK, _TAGS = 64, 4096, 72, 2048
-"""So many segments are walked; so many bytes are read at once, and looked at of each segment, and of EXIF."""
+"""So many segments are read; so many bytes are read at once, examined of each segment, and of EXIF."""
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _NEVER = 1 << 16
 _PARSED = {
@@ -53,7 +53,7 @@ _PARSED = {
     0xFFED: ((b"Photoshop 3.0\0", _NEVER),),
     0xFFEE: ((b"Adobe", 14),),
 }
-"""Segments that Pillow parses: how they begin, and the length from which on nothing can go wrong with them."""
+"""Segments that Pillow parses: how they begin, and the length from which on they are valid."""
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _SHORT = 3
 _WIDTHS = {1: 1, 2: 1, _SHORT: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
@@ -69,7 +69,7 @@ read_at = getattr(os, "pread", _by_seeking)
 
 
 def _harmless(data: bytes, at: int, marker: int, length: int) -> bool:
-    """Whether the segment at some place is one of `HARMLESS`, and valid."""
+    """Whether a segment is one of `HARMLESS`, and valid."""
     if marker != TABLES:
         return length >= HARMLESS.get(marker, _NEVER)
     begins = data[at + 4 : at + 6 + TABLE : TABLE - 2]
@@ -77,7 +77,7 @@ def _harmless(data: bytes, at: int, marker: int, length: int) -> bool:
 
 
 def _judged(data: bytes, at: int) -> tuple[int, int, str] | None:
-    """What the frame header at some place says, if it is one of 8 bits, 1, 3 or 4 components and a bearable size."""
+    """Width, height and mode of a frame header of 8 bits, 1, 3 or 4 components and a size below a bomb; else None."""
     _, length = _segment(data, at)
     bits, height, width, components = _frame(data, at + 4)
     mode = _MODES.get(components)
@@ -87,9 +87,9 @@ def _judged(data: bytes, at: int) -> tuple[int, int, str] | None:
 
 
 def jpeg_frame(file: str, head: bytes) -> tuple[int, int, str, int] | None:
-    """Width, height, Pillow's mode and orientation of a JPEG by its segments; None if in any doubt.
+    """Width, height, Pillow's mode and orientation of a JPEG by its segments; None if Pillow has to read it.
 
-    Doubt is for Pillow: 8 bits, 1, 3 or 4 components, EXIF of one orientation, XMP, ICC and the like are told here.
+    Read here are 8 bits, 1, 3 or 4 components, EXIF with one orientation, XMP, ICC and similar segments.
 
     Args:
         file: its path; it is read again where a segment reaches beyond `head`.
@@ -139,7 +139,7 @@ def _window(file: str, at: int) -> bytes:
 
 
 def orientation(tiff: bytes, size: int) -> int | None:
-    """The orientation, 1 to 8, that EXIF tells; 1 if it is an invalid one, 0 if none is told, None if in any doubt.
+    """The orientation of EXIF, 1 to 8; 1 if it is invalid, 0 if there is none, None if Pillow has to read it.
 
     Args:
         tiff: how the data begins, from the byte order on.
@@ -161,7 +161,7 @@ def orientation(tiff: bytes, size: int) -> int | None:
         if taken > 4:
             beyond += taken
         if not taken or (taken > 4 and value + taken > size) or beyond > size:
-            return None  # Pillow passes over some such tags, and stops at others
+            return None  # Pillow skips some such tags, and stops at others
         if tag == ORIENTATION:
             if turn or (kind, number) != (_SHORT, 1):
                 return None
@@ -170,7 +170,7 @@ def orientation(tiff: bytes, size: int) -> int | None:
     return turn
 
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors are printed besides the findings
 
 HEAD_BYTES = 4096
 JPEGS = ("jpg", "jpeg")
@@ -195,7 +195,7 @@ _FOREIGN = (
     (b"\x93numpy", "a NumPy array"),
     (b"\x1ae\xdf\xa3", "a WebM video"),
 )
-"""How files begin that stand where an image should, in lowercase."""
+"""First bytes, in lowercase, of files that are no images."""
 
 
 class Header(NamedTuple):
@@ -209,15 +209,15 @@ class Header(NamedTuple):
         height: pixels, before any EXIF rotation; 0 if unknown.
         format: Pillow's name of the content's format (`JPEG`, `PNG`); empty if unknown.
         mode: Pillow's mode (`RGB`, `L`, `I;16`).
-        unsure: True where only decoding tells what comes out: a PNG of 16 bits a sample, or animated.
+        unsure: whether only decoding shows the result: a PNG of 16 bits a sample, or animated.
         fault: empty if valid, else `missing`, `empty`, `foreign` (something else than an image), `unreadable`, `bomb`
             (more than `BOMB_PIXELS`), `truncated` or `trailing` (a JPEG that decodes, but does not end at its end
             marker).
-        reason: what the reader said about the fault.
+        reason: the reader's message about the fault.
         content: a hash (xxh3, 64 bits) of the first bytes and the size; 0 if nothing could be read.
         bits: bits a sample.
         frames: pages or frames in the file.
-        turn: the orientation of EXIF, 1 (upright) to 8; from 5 on width and height change places.
+        turn: the orientation of EXIF, 1 (upright) to 8; from 5 on width and height are exchanged.
         ordinary: a valid JPEG of one upright frame in RGB, 8 bits a sample, as nearly all are.
     """
 
@@ -251,7 +251,7 @@ def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
 
 
 def read_header(
-    file: str, stamp: Stamp = NOTHING, ends: Callable[[str, int], tuple[bytes, bytes]] = both_ends
+    file: str, stamp: Stamp = NO_FILE, ends: Callable[[str, int], tuple[bytes, bytes]] = both_ends
 ) -> Header:
     """Read the header of `file`; whatever the file holds, the answer is a `Header`, never an exception.
 
@@ -260,7 +260,7 @@ def read_header(
         stamp: its size, time and place, where they are known already.
         ends: reads both ends of the file, as `both_ends` does.
     """
-    if stamp == NOTHING:
+    if stamp == NO_FILE:
         try:
             status = os.stat(file)  # noqa: PTH116 - a Path object costs as much as the call
         except FileNotFoundError:
@@ -317,30 +317,30 @@ def _by_pillow(file: str, header: Header, head: bytes) -> Header:
     except Exception as error:  # Pillow's readers raise anything on damaged files
         if head[4:12] in _HEIF:
             return header._replace(fault="unreadable", reason="HEIF; Pillow reads it only with pi-heif installed")
-        if not header.format and (other := foreign(head, quote=_itself(file))):
+        if not header.format and (other := what_instead(head, quote=_itself(file))):
             return header._replace(fault="foreign", reason=other)
         fault = "truncated" if header.format else "unreadable"
-        return header._replace(fault=fault, reason=_say(error))
+        return header._replace(fault=fault, reason=_one_line(error))
     return header
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings, of odd tags and large images, are not shown: the findings tell what matters."""
+    """Suppress Pillow's warnings, of odd tags and large images, which the findings replace."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _stored(image: PILImage.Image) -> tuple[int, int]:
-    """Width and height as stored; those that Pillow tells of a TIFF are turned by its orientation already."""
+    """Width and height as stored; Pillow has already applied the orientation of a TIFF."""
     tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     width, height = image.size
     return (height, width) if (tags.get(_WIDTH), tags.get(_HEIGHT)) == (height, width) else (width, height)
 
 
 def _bits(image: PILImage.Image, head: bytes) -> int:
-    """Bits a sample; 8 where that cannot be told."""
+    """Bits a sample; 8 if unknown."""
     if image.format == "PNG":
         return head[24] if len(head) > 24 else 8
     if image.format == "TIFF":
@@ -365,7 +365,7 @@ def _turn(image: PILImage.Image) -> int:
 
 
 def _frames(image: PILImage.Image) -> int:
-    """How many pages or frames there are; 1 where that cannot be told."""
+    """How many pages or frames there are; 1 if unknown."""
     try:
         return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
     except Exception:  # a damaged list of pages
@@ -373,15 +373,15 @@ def _frames(image: PILImage.Image) -> int:
 
 
 def _itself(file: str) -> bool:
-    """Whether a file is where its path says, and has no other name: what links lead to may be no part of a dataset."""
+    """Whether a path leads through no links and is the file's only name: else it may be no part of the dataset."""
     try:
         return os.path.realpath(file) == os.path.abspath(file) and os.stat(file).st_nlink == 1  # noqa: PTH100, PTH116
     except OSError:
         return False
 
 
-def foreign(head: bytes, quote: bool = True) -> str:
-    """What a file is that begins like this and is no image, text perhaps with how it begins; empty if not known."""
+def what_instead(head: bytes, quote: bool = True) -> str:
+    """What kind of file begins with these bytes and is no image (text: with its first words); empty if unknown."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:32].lower()
     for sign, name in _FOREIGN:
         if start.startswith(sign):
@@ -406,21 +406,21 @@ def _judge_end(file: str, header: Header) -> Header:
         with quiet(), PILImage.open(file) as image:
             image.load()
     except Exception as error:  # as above
-        return header._replace(fault="truncated", reason=_say(error))
+        return header._replace(fault="truncated", reason=_one_line(error))
     return header._replace(fault="trailing", reason="the file does not end at the JPEG end marker")
 
 
-def _say(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """One line of an exception, without the file object that Pillow prints."""
     return f"{type(error).__name__}: {error}".split(" <_io")[0].splitlines()[0]
 
 
 TURNING = (1, 3)
-"""Channel counts of models whose images the decoder turns, whatever their format is."""
+"""Channel counts of models whose images the decoder rotates, whatever their format is."""
 UNTURNED = ("JPEG", "MPO", "PNG", "WEBP")
-"""Formats that are not turned for models of other channel counts."""
+"""Formats that are not rotated for models of other channel counts."""
 QUARTER = 5
-"""From this orientation on, width and height change places."""
+"""From this orientation on, width and height are exchanged."""
 _WEBP = b64decode(
     "UklGRk4AAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4TA4AAAAvAQAAAAcQEf0PRET/A0VYSUYaAAAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAA="
 )
@@ -428,7 +428,7 @@ _WEBP = b64decode(
 
 
 def turn_of(header: Header, channels: int) -> int:
-    """The orientation, 1 (upright) to 8, by which Ultralytics turns an image for a model of so many channels."""
+    """The orientation, 1 (upright) to 8, that Ultralytics applies to an image for a model of so many channels."""
     if header.turn == 1 or (channels not in TURNING and header.format in UNTURNED):
         return 1
     return header.turn if header.format != "WEBP" or turns_webp() else 1
@@ -436,7 +436,7 @@ def turn_of(header: Header, channels: int) -> int:
 
 @lru_cache(maxsize=1)
 def turns_webp() -> bool:
-    """Whether this OpenCV turns WebP by EXIF; before 4.13 it did not."""
+    """Whether this OpenCV rotates WebP by EXIF; before 4.13 it did not."""
     import cv2  # few datasets hold a file for which that matters
     import numpy as np
 
@@ -452,12 +452,12 @@ def shown_size(header: Header, channels: int) -> tuple[int, int]:
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MOST, _LONGEST = 64, 64
-"""So many chunks are looked at, and the data of those that are no longer."""
+"""So many chunks are read, and the data of those that are no longer."""
 _head = struct.Struct(">L4s")
 
 
 def chunks(file: str) -> Iterator[tuple[bytes, bytes]]:
-    """Name and data (of short ones) of each chunk up to the pixels, IDAT; nothing of what is no PNG."""
+    """Name and data (of short ones) of each chunk of a PNG up to the pixels, IDAT; nothing of other files."""
     try:
         with open(file, "rb") as stream:
             if stream.read(len(_SIGNATURE)) != _SIGNATURE:
@@ -474,21 +474,21 @@ def chunks(file: str) -> Iterator[tuple[bytes, bytes]]:
 
 
 def still_apart(file: str) -> bool:
-    """Whether a PNG is animated and its still picture, which comes first, is none of the frames."""
+    """Whether a PNG is animated and its still image, which comes first, is none of the frames."""
     names = [name for name, _ in chunks(file)]
     return names[-1:] == [b"IDAT"] and b"acTL" in names and b"fcTL" not in names
 
 
 _HEAD_WINDOW = 1024
-"""The bytes in which a frame header is looked for; those of ordinary JPEGs begin within some hundred."""
+"""Bytes in which a frame header is looked for; those of ordinary JPEGs begin within some hundred."""
 _RGB_LENGTH = 17
 """Bytes of a frame header of three components, its marker not counted."""
 
 
 def read_heads(files: Sequence[str], sizes: Sequence[int]) -> tuple[list[bytes], list[int]]:
-    """The first bytes of files that end as a JPEG does, as many as `judge_heads` looks at, and their `content` hashes.
+    """The first bytes of files that end as a JPEG does, for `judge_heads`, and the `content` hashes of all.
 
-    Nothing of any that does not end so, or cannot be read.
+    Empty for files that end otherwise, or cannot be read.
 
     Args:
         files: their paths.
@@ -509,9 +509,9 @@ def read_heads(files: Sequence[str], sizes: Sequence[int]) -> tuple[list[bytes],
 
 
 def judge_heads(heads: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Which of N files are ordinary JPEGs (`Header.ordinary`), from what `read_heads` gave.
+    """Which of N files are ordinary JPEGs (`Header.ordinary`), by the heads that `read_heads` returns.
 
-    The segments of all are walked side by side, one step of each at a time.
+    The segments of all files are walked at once, one segment of each per step.
 
     Returns:
         (N,) whether each is ordinary, and (N, 2) width and height; 0 where it is not.
@@ -524,10 +524,10 @@ def judge_heads(heads: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.i
     at = np.full(count, 2)
     while len(open_):
         place = starts[open_] + at[open_]
-        marker, length = _number(data, place), _number(data, place + 2)
+        marker, length = _uint16(data, place), _uint16(data, place + 2)
         framed = _IS_FRAME[marker]
         frames, spot = open_[framed], place[framed]
-        height, width = _number(data, spot + 5), _number(data, spot + 7)
+        height, width = _uint16(data, spot + 5), _uint16(data, spot + 7)
         usual = (data[spot + 4] == 8) & (data[spot + 9] == 3) & (length[framed] == _RGB_LENGTH)
         usual &= (height * width > 0) & (height * width <= BOMB_PIXELS)
         sizes[frames[usual]] = np.stack([width[usual], height[usual]], axis=1)
@@ -539,8 +539,8 @@ def judge_heads(heads: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.i
     return sizes[:, 0] > 0, sizes
 
 
-def _number(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of two bytes at some places."""
+def _uint16(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Big-endian 16-bit numbers at some positions."""
     return data[place].astype(np.int64) << 8 | data[place + 1]
 
 
@@ -551,7 +551,7 @@ def _judge_tables(
     marker: NDArray[np.int64],
     on: NDArray[np.bool_],
 ) -> None:
-    """Go on behind those quantization tables only that are of the usual sizes."""
+    """Clear `on` for quantization tables that are not of the usual sizes."""
     tables = np.flatnonzero((marker == TABLES) & on)
     spot, taken = place[tables] + 4, length[tables]
     second = np.minimum(spot + TABLE - 2, len(data) - 1)

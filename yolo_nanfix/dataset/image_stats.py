@@ -1,4 +1,4 @@
-"""What decoding every image tells (`lint --deep`): brightness, damage, hashes of how it looks.
+"""Statistics of decoded images (`lint --deep`): brightness, damage, perceptual hashes.
 
 JPEGs are decoded at an eighth of their size, some files at a time.
 """
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.decode import Pixels, decode, needs_decoding, too_large
 from yolo_nanfix.dataset.image_header import HEAD_BYTES, JPEGS, SOUND, Header, read_header
-from yolo_nanfix.dataset.paths import NOTHING, Stamp
+from yolo_nanfix.dataset.paths import NO_FILE, Stamp
 
 Grey = NDArray[np.uint8]
 Content = memoryview | bytes
 
-LEAST = 32
+SMALL_SIDE = 32
 """Small copies have at least so many pixels a side, if the image has."""
 _TOGETHER, _MEMORY, _PIXELS = 64, 1 << 23, 1 << 28
 """So many files, or so many bytes of them, or so many pixels, are read one after the other."""
@@ -31,36 +31,25 @@ _LARGEST = 1 << 28
 """Bytes of a JPEG that are read at most: it would have more pixels than are ever decoded."""
 _GREY = 128
 _HARMLESS_BYTES = 16
-_WANTED = {"min_height": LEAST, "min_width": LEAST, "min_factor": 1}
+_WANTED = {"min_height": SMALL_SIDE, "min_width": SMALL_SIDE, "min_factor": 1}
 _decoder = partial(simplejpeg.decode_jpeg, colorspace="GRAY", **_WANTED)
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 
 
-class Opened(NamedTuple):
-    """A file: path, suffix, header, and what it holds, if it was read whole."""
-
-    file: str
-    suffix: str
-    header: Header
-    content: Content | None
-
-
-class _Memory(threading.local):
-    """Where files are read to; memory that is asked for anew for each file costs more than reading it."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(_MEMORY))
-
-
-_memory = _Memory()
+Opened = tuple[str, str, Header, Content | None]
+"""Path and suffix of a file, its header, and its content if it was read whole."""
+_memory = threading.local()
+"""Where a thread reads files to: allocating memory for each file costs more than reading it."""
 
 
 def open_all(images: Iterable[tuple[str, str, Stamp]]) -> Iterator[list[Opened]]:
-    """Read images, some at a time; what they hold is good until the next ones are asked for.
+    """Read images, some at a time; their contents are valid until the next ones are asked for.
 
     Args:
         images: path, suffix and stamp of each.
     """
+    if not hasattr(_memory, "view"):
+        _memory.view = memoryview(bytearray(_MEMORY))
     some: list[Opened] = []
     used = pixels = 0
     for file, suffix, stamp in images:
@@ -69,17 +58,18 @@ def open_all(images: Iterable[tuple[str, str, Stamp]]) -> Iterator[list[Opened]]
             yield some
             some, used, pixels = [], 0, 0
         if whole:
-            some.append(_opened(file, suffix, stamp, _memory.view[used : used + stamp.size + 1]))
+            some.append(_read_jpeg(file, suffix, stamp, _memory.view[used : used + stamp.size + 1]))
             used += stamp.size
         else:
-            some.append(Opened(file, suffix, read_header(file, stamp), None))
-        pixels += some[-1].header.width * some[-1].header.height
+            some.append((file, suffix, read_header(file, stamp), None))
+        header = some[-1][2]
+        pixels += header.width * header.height
     if some:
         yield some
 
 
-def _opened(file: str, suffix: str, stamp: Stamp, room: memoryview) -> Opened:
-    """A file that is read into some room, of a byte more than it should take."""
+def _read_jpeg(file: str, suffix: str, stamp: Stamp, room: memoryview) -> Opened:
+    """A file, read into memory for one byte more than it should have."""
     count = 0
 
     def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
@@ -89,13 +79,13 @@ def _opened(file: str, suffix: str, stamp: Stamp, room: memoryview) -> Opened:
         return bytes(room[: min(count, HEAD_BYTES)]), bytes(room[max(count - 2, 0) : count])
 
     header = read_header(file, stamp, both_ends)
-    return Opened(file, suffix, header, room[:count] if count == stamp.size else None)
+    return file, suffix, header, room[:count] if count == stamp.size else None
 
 
 def decode_all(contents: Sequence[Content | None]) -> list[Grey | None]:
-    """The grey copies of some JPEGs; None for nothing, and for what is not valid: `small_jpeg` says why."""
+    """The grey copies of some JPEGs, (h, w) each; None for no content, or an invalid one (`small_jpeg` says why)."""
     found: list[Grey | None] = []
-    for content in contents:  # each step is taken with the caches of the processor full of the last image: so few
+    for content in contents:  # nothing else in this loop: decoding leaves nothing in the processor's caches
         try:
             found.append(None if content is None else _decoder(content))
         except Exception:  # a decoder raises anything
@@ -103,12 +93,12 @@ def decode_all(contents: Sequence[Content | None]) -> list[Grey | None]:
     return [None if small is None else small[..., 0] for small in found]
 
 
-def small_jpeg(file: str, content: Content | None, least: int = LEAST) -> tuple[Grey | None, str]:
+def small_jpeg(file: str, content: Content | None, least: int = SMALL_SIDE) -> tuple[Grey | None, str]:
     """The grey copy of a JPEG, (h, w), at an eighth of its size or more, and what the decoder complained about.
 
     Args:
         file: its path.
-        content: what it holds, if that was read.
+        content: its bytes, if they were read.
         least: pixels a side that the copy has, if the image has.
     """
     damage = ""
@@ -119,7 +109,7 @@ def small_jpeg(file: str, content: Content | None, least: int = LEAST) -> tuple[
         try:
             small = _decode(content, least, strict=True)
         except ValueError as error:
-            damage = "" if _harmless(str(error)) else str(error)
+            damage = "" if _is_padding(str(error)) else str(error)
             small = _decode(content, least, strict=False)
     except Exception:  # what it cannot decode at all is left to the decoder that Ultralytics uses
         return None, ""
@@ -129,7 +119,7 @@ def small_jpeg(file: str, content: Content | None, least: int = LEAST) -> tuple[
 def _decode(content: Content, least: int, *, strict: bool) -> Grey:
     """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged.
 
-    What the decoder leaves out of a damaged one is grey, not what the memory held before.
+    What the decoder leaves out of a damaged one is grey.
     """
     room: Grey | None = None
     wanted = {**_WANTED, "min_height": least, "min_width": least}
@@ -140,7 +130,7 @@ def _decode(content: Content, least: int, *, strict: bool) -> Grey:
     return small
 
 
-def _harmless(complaint: str) -> bool:
+def _is_padding(complaint: str) -> bool:
     """Whether a complaint is about padding between segments, as some cameras and tools leave it."""
     found = _EXTRANEOUS.search(complaint)
     return bool(found) and int(found[1]) <= _HARMLESS_BYTES if found else False
@@ -149,14 +139,11 @@ def _harmless(complaint: str) -> bool:
 _HEAD = 4096
 _FRAME, _SCAN = b"\xff\xc2", b"\xff\xda"
 _MOST = 256
-"""So many scans are looked at; encoders write ten or so."""
+"""Scans that are read at most; encoders write ten or so."""
 
 
 def without_detail(content: Content) -> str:
-    """What to say of a progressive JPEG in which a colour component has no scan but that of its mean values.
-
-    Nothing where it has all, or is no progressive JPEG.
-    """
+    """The defect of a progressive JPEG of which a colour component has only the scan of its mean values; or ""."""
     if bytes(content[:_HEAD]).find(_FRAME) < 0:
         return ""
     data = bytes(content)
@@ -194,8 +181,7 @@ LOOKS = (
     "turned left",
     "mirrored and turned right",
 )
-"""What each of the eight hashes is the hash of: the image, and its copies."""
-
+"""The orientations of the eight hashes of an image."""
 _LOW = 8
 _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
@@ -203,7 +189,7 @@ _NO_LOOKS: tuple[int, ...] = (0,) * 8
 
 
 class Deep(NamedTuple):
-    """What a small grey copy of an image tells, for 8 bits a sample; plain numbers, so that they can be stored.
+    """Statistics of a small grey copy of an image, 8 bits a sample.
 
     Attributes:
         low, high: smallest and largest value.
@@ -226,77 +212,71 @@ class Deep(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one decode gave.
+    """An image as decoding it showed.
 
     Attributes:
-        deep: the numbers; None if nothing could be decoded, or the image is too large to be.
+        header: of its file.
+        deep: statistics; None if nothing could be decoded, or the image is too large to be.
         looks: eight hashes, of the image and its mirrored and turned copies (see `LOOKS`); 0 where it shows nothing.
         pixels: what the rules about pixels ask for; None for a JPEG, whose header is enough.
     """
 
+    header: Header
     deep: Deep | None
     looks: tuple[int, ...]
     pixels: Pixels | None
 
 
-def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[tuple[Header, Look]]:
-    """Read the headers of images and decode those that are valid; whatever they hold, nothing is raised.
+def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[Look]:
+    """Read the headers of images and decode those that are valid; never raises.
 
-    Some are read, these are decoded, then judged: taken in turn for each image, the three would slow each other down,
-    for decoding one leaves nothing else in the caches of the processor.
+    Several are read, then decoded, then measured: alternating between the three would empty the processor's caches.
 
     Args:
         images: path, suffix and stamp of each.
-        channels: of the model that is to be trained on them.
+        channels: of the model to train.
     """
     for some in open_all(images):
-        simple = [_is_simple(image, channels) for image in some]
-        smalls = decode_all([image.content if plain else None for image, plain in zip(some, simple, strict=True)])
+        contents = [content if _is_simple(suffix, header, channels) else None for _, suffix, header, content in some]
         decoded = [
-            _decoded(image, channels, plain=plain)
-            if small is None or image.content is None
-            else _Decoded(image.header, small, without_detail(image.content))
-            for image, plain, small in zip(some, simple, smalls, strict=True)
+            _decoded(image, channels)
+            if small is None or content is None
+            else (image[2], small, without_detail(content), None)
+            for image, content, small in zip(some, contents, decode_all(contents), strict=True)
         ]
         yield from _judge_all(decoded)
 
 
-def small_copy(file: str, channels: int, least: int = LEAST) -> Grey | None:
-    """A grey copy, (h, w), of at least so many pixels a side; None if it cannot be decoded, or not any more."""
-    ((image,),) = open_all([(file, file.rpartition(".")[2].lower(), NOTHING)])
-    return _decoded(image, channels, plain=_is_simple(image, channels), least=least).small
+def small_copy(file: str, channels: int, least: int = SMALL_SIDE) -> Grey | None:
+    """A grey copy, (h, w), of at least so many pixels a side; None if it cannot be decoded."""
+    ((image,),) = open_all([(file, file.rpartition(".")[2].lower(), NO_FILE)])
+    return _decoded(image, channels, least)[1]
 
 
-class _Decoded(NamedTuple):
-    """An image: its header, the grey copy, what the decoder complained about, what the rules about pixels ask for."""
-
-    header: Header
-    small: Grey | None = None
-    damage: str = ""
-    pixels: Pixels | None = None
+_Decoded = tuple[Header, Grey | None, str, Pixels | None]
+"""The header of an image, its grey copy, what the decoder complained about, and what rules about pixels ask for."""
 
 
-def _is_simple(image: Opened, channels: int) -> bool:
-    """Whether an image is a valid JPEG whose header tells all but what is on it."""
-    header = image.header
+def _is_simple(suffix: str, header: Header, channels: int) -> bool:
+    """Whether an image is a valid JPEG of which the header tells size, bands and type."""
     if header.fault not in SOUND or header.format not in ("JPEG", "MPO") or header.mode not in ("L", "RGB"):
         return False
-    return not too_large(header) and not needs_decoding(image.suffix, header, channels)
+    return not too_large(header) and not needs_decoding(suffix, header, channels)
 
 
-def _decoded(image: Opened, channels: int, *, plain: bool, least: int = LEAST) -> _Decoded:
+def _decoded(image: Opened, channels: int, least: int = SMALL_SIDE) -> _Decoded:
     file, suffix, header, content = image
-    if plain:
+    if _is_simple(suffix, header, channels):
         small, damage = small_jpeg(file, content, least)
         if small is not None:
-            return _Decoded(header, small, damage)
+            return header, small, damage, None
     if header.fault not in SOUND or too_large(header):
-        return _Decoded(header)
+        return header, None, "", None
     pixels, stored = decode(file, suffix, channels)
-    return _Decoded(header, None if stored is None else shrink(stored, least), "", pixels)
+    return header, None if stored is None else shrink(stored, least), "", pixels
 
 
-def shrink(stored: NDArray[Any], least: int = LEAST) -> Grey:
+def shrink(stored: NDArray[Any], least: int = SMALL_SIDE) -> Grey:
     """A grey copy of (H, W) or (H, W, C) values as they are trained on, at an eighth of the size or more."""
     height, width = stored.shape[:2]
     factor = min(8, max(1, min(height, width) // least))
@@ -316,13 +296,13 @@ def shrink(stored: NDArray[Any], least: int = LEAST) -> Grey:
     return np.asarray(small, np.uint8)
 
 
-def _judge_all(decoded: Sequence[_Decoded]) -> Iterator[tuple[Header, Look]]:
-    """The numbers and the hashes of some images."""
-    found = [None if each.small is None else _measure(each.small, each.damage) for each in decoded]
+def _judge_all(decoded: Sequence[_Decoded]) -> Iterator[Look]:
+    """The statistics and hashes of some images."""
+    found = [None if small is None else _measure(small, damage) for _, small, damage, _ in decoded]
     shows = [i for i, deep in enumerate(found) if deep is not None and deep.deviation >= _PLAIN]
-    looks = dict(zip(shows, _hash_all([small for i in shows if (small := decoded[i].small) is not None]), strict=True))
-    for i, (each, deep) in enumerate(zip(decoded, found, strict=True)):
-        yield each.header, Look(deep, looks.get(i, _NO_LOOKS), each.pixels)
+    looks = dict(zip(shows, _hash_all([small for i in shows if (small := decoded[i][1]) is not None]), strict=True))
+    for i, ((header, _, _, pixels), deep) in enumerate(zip(decoded, found, strict=True)):
+        yield Look(header, deep, looks.get(i, _NO_LOOKS), pixels)
 
 
 def _measure(small: Grey, damage: str) -> Deep:
@@ -330,7 +310,7 @@ def _measure(small: Grey, damage: str) -> Deep:
     low, high = cv2.minMaxLoc(small)[:2]
     tail, value = _tail(small)
     detail = 0.0
-    if deviation >= _PLAIN and min(small.shape) >= LEAST:
+    if deviation >= _PLAIN and min(small.shape) >= SMALL_SIDE:
         edges = cv2.norm(cv2.Laplacian(small, cv2.CV_16S))
         detail = edges**2 / (small.size * deviation**2)
     return Deep(int(low), int(high), mean, deviation, tail, value, detail, damage)

@@ -1,7 +1,7 @@
-"""Images as the rules about files see them: many at once as columns, and one at a time as an `Image`.
+"""Images for the rules about files: many at once as columns, and one at a time as an `Image`.
 
-Nearly all images of a set are ordinary JPEGs of a usual size, about which no rule has anything to say: an object for
-each of them would take longer to make than its file takes to read.
+Nearly all images of a set are ordinary JPEGs of a usual size, on which no rule finds anything: making an object for
+each would take longer than reading its file.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ GREY = ("1", "L", "LA", "La")
 """Pillow's modes of images without colours."""
 ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 """Pillow's modes of images with an alpha channel."""
-LEAST, MOST, SLIM = 32, 4096, 8
-"""A usual image has sides of so many pixels, and none is so many times the other; narrower than any rule's limits."""
+SHORTEST_SIDE, LONGEST_SIDE, SLIM = 32, 4096, 8
+"""Sides of a usual image in pixels, and the largest ratio of the two; stricter than the limits of any rule."""
 COLOURS = (1, 3)
-"""The channels of models whose images Ultralytics decodes as a JPEG's header says."""
+"""Channel counts of models for which Ultralytics decodes a JPEG as its header says."""
 
 
 class Image(NamedTuple):
@@ -48,14 +48,14 @@ class Image(NamedTuple):
         suffix: in lowercase, without the dot.
         label: the path at which Ultralytics looks for its label file.
         labelled: whether that file exists.
-        header: what the file says about itself.
-        npy: the sibling .npy that is loaded in its place, if there is a current one.
-        pixels: what was decoded (the .npy if there is one); None if the header was enough.
-        looks: eight perceptual hashes of 64 bits, of the image, mirrored and turned; empty unless images are decoded,
-            and 0 where the image shows nothing.
-        deep: what decoding the image told; None unless images are decoded, or if this one cannot be.
-        usual: an ordinary JPEG under its own suffix and of a usual size, that was not decoded: rules about single
-            images have nothing to say about it.
+        header: of the file.
+        npy: the .npy beside it that is loaded instead, if it is up to date.
+        pixels: of the decoded image (or the .npy); None if the header was enough.
+        looks: eight perceptual hashes of 64 bits, of the image in its `image_stats.LOOKS`; empty unless images are
+            decoded, and 0 if the image is blank.
+        deep: statistics of the decoded image; None unless images are decoded, or if this one cannot be.
+        usual: an ordinary JPEG with the right suffix and a usual size that was not decoded: no rule about single images
+            finds anything on it.
     """
 
     file: str
@@ -77,7 +77,7 @@ def suffix_of(file: str) -> str:
 
 
 def npy_kind(image: Image) -> int:
-    """Of the .npy loaded in place of an image: 1 if it has its size and 8 bits, 2 if not, 0 if there is none."""
+    """0 if no .npy is loaded for an image, 1 if it has the image's size and 8 bits, else 2."""
     if image.npy is None:
         return 0
     return 1 if npy_differs(image) is False else 2
@@ -100,7 +100,7 @@ class Part(NamedTuple):
     Attributes:
         files, splits, labels, labelled, npys: as in `Image`.
         stamps: (n, 5) int64, of each image file.
-        numbers: their places in the survey.
+        numbers: their indices in the survey.
         owns: whether the label file is read for this image.
         sizes: bytes of each label file.
     """
@@ -116,7 +116,7 @@ class Part(NamedTuple):
     sizes: Sequence[int] = ()
 
     def split_up(self) -> tuple[Part, ...]:
-        """Two halves of it."""
+        """Its two halves."""
         half = len(self.files) // 2
         first: Any = [column[:half] for column in self]
         second: Any = [column[half:] for column in self]
@@ -133,7 +133,7 @@ class Part(NamedTuple):
 
 
 class ImageColumns(NamedTuple):
-    """What the headers of N images say; the arrays are named and made as those of `Table`."""
+    """The columns of N images from their headers; as those of `Table` of these names."""
 
     size: NDArray[np.int64]
     inode: NDArray[np.int64]
@@ -152,8 +152,8 @@ class Images:
 
     Attributes:
         columns: of all of them.
-        made: those that are at hand, by their numbers, in order: all that are not `usual`.
-        listed: what was known of all of them; None if all are at hand.
+        made: `Image` objects by index, in order: of all that are not `usual`.
+        listed: from which the others are made; None if all are in `made`.
     """
 
     columns: ImageColumns
@@ -175,12 +175,12 @@ class Images:
         return self.listed.image(i, _ordinary(self.listed, self.columns, i), usual=True)
 
     def unusual(self) -> tuple[Image, ...]:
-        """Those about which rules about single images may have something to say."""
+        """Those on which rules about single images may find something."""
         return tuple(image for image in self.made.values() if not image.usual)
 
 
 def gather(images: Sequence[Image], channels: int) -> Images:
-    """Images that were read one by one, for a model of so many channels."""
+    """Images that were read one by one as columns, for a model of so many channels."""
     headers = [image.header for image in images]
     sizes = np.array([shown_size(header, channels) for header in headers], np.int32).reshape(-1, 2)
     columns = ImageColumns(
@@ -198,13 +198,13 @@ def gather(images: Sequence[Image], channels: int) -> Images:
 
 
 def _has_alpha(image: Image) -> bool:
-    """Whether an image has an alpha channel that is dropped, if any; by some TIFFs' colours are multiplied."""
+    """Whether an image has an alpha channel that is dropped; colours of some TIFFs are multiplied by it instead."""
     header, pixels = image.header, image.pixels
     return header.mode in ALPHA and header.fault in SOUND and (pixels is None or pixels.alpha == 1)
 
 
 def read_images(listed: Part, channels: int, *, deep: bool) -> Images:
-    """Read images for a model of so many channels: their headers, siblings and, where needed, pixels; all if `deep`."""
+    """Read images for a model of so many channels: headers, .npy files and, where needed (all if `deep`), pixels."""
     count = len(listed.files)
     if deep:
         return gather(_read_deep(listed, channels), channels)
@@ -244,7 +244,7 @@ def read_images(listed: Part, channels: int, *, deep: bool) -> Images:
 def _usual(columns: ImageColumns) -> NDArray[np.bool_]:
     """(N,) whether images have a usual size."""
     short, long = np.minimum(columns.width, columns.height), np.maximum(columns.width, columns.height)
-    return np.asarray((short >= LEAST) & (long <= MOST) & (long <= SLIM * short), np.bool_)
+    return np.asarray((short >= SHORTEST_SIDE) & (long <= LONGEST_SIDE) & (long <= SLIM * short), np.bool_)
 
 
 def _ordinary(listed: Part, columns: ImageColumns, i: int) -> Header:
@@ -255,7 +255,7 @@ def _ordinary(listed: Part, columns: ImageColumns, i: int) -> Header:
 
 
 def read_one(listed: Part, i: int, channels: int) -> Image:
-    """Header, sibling and, where needed, pixels of one image."""
+    """One image: its header, .npy and, where needed, pixels."""
     file, npy = listed.files[i], listed.npys[i]
     header = read_header(file, listed.stamp(i))
     image = listed.image(i, header)
@@ -268,13 +268,13 @@ def read_one(listed: Part, i: int, channels: int) -> Image:
 
 
 def _read_deep(listed: Part, channels: int) -> list[Image]:
-    """As `read_one`, all of them, decoded."""
+    """As `read_one` for all of them, decoded."""
     from yolo_nanfix.dataset.image_stats import look_all  # the decoders take a while to load
 
     found = []
     files = ((file, suffix_of(file), listed.stamp(i)) for i, file in enumerate(listed.files))
-    for i, (header, look) in enumerate(look_all(files, channels)):
+    for i, (header, deep, looks, pixels) in enumerate(look_all(files, channels)):
         npy = listed.npys[i] if header.fault in SOUND else None
-        pixels = (read_npy(npy) if npy is not None else None) or look.pixels
-        found.append(listed.image(i, header)._replace(npy=npy, pixels=pixels, looks=look.looks, deep=look.deep))
+        pixels = read_npy(npy) if npy is not None else pixels
+        found.append(listed.image(i, header)._replace(npy=npy, pixels=pixels, looks=looks, deep=deep))
     return found

@@ -1,4 +1,4 @@
-"""What a dataset consists of, before any file of it is read: names, splits, and stamps that tell what has changed."""
+"""The files of a dataset before any of them is read: paths, splits, and stamps that show which have changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yolo_nanfix.dataset.paths import NO_LABELS, by_folder, folder_of, label_pat
 from yolo_nanfix.errors import DataError
 
 _SIZE, _MTIME, _INODE = 0, 1, 3
-"""Places in a stamp."""
+"""Positions in a stamp."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Survey:
         split: (N,) int8, the split (by number) in which an image is met first.
         splits: for each split the indices of its images, repeated where a file is listed twice.
         owns: (N,) bool, whether it is the first image of that label file, for which the file is read.
-        rows: (N, 3) int64, where the stamps of image, label file and .npy stand in `listed`; 0 for what does not exist.
-        listed: (M, 5) int64, the stamps of all files in the folders, in the order of listing; the first is of nothing.
+        rows: (N, 3) int64, the rows of `listed` of image, label file and .npy; 0 for what does not exist.
+        listed: (M, 5) int64, the stamps of all files in the folders, in the order of listing; the first is `NO_FILE`.
         strays: .txt files in the folders of images and labels that are the label file of no image.
     """
 
@@ -51,7 +51,7 @@ class Survey:
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """(N,) bool, whether the label file exists."""
-        return self._is_there(self.rows[:, 1])
+        return self._exist(self.rows[:, 1])
 
     def npys(self, images: NDArray[np.int64]) -> list[str | None]:
         """For each of some images the .npy that Ultralytics loads in its place: same stem, not older."""
@@ -59,14 +59,14 @@ class Survey:
         if not row.any():
             return [None] * len(images)
         npy, own = self.listed[row, _MTIME], self.listed[self.rows[images, 0], _MTIME]
-        loaded = (self._is_there(row) & (npy >= own)).tolist()
+        loaded = (self._exist(row) & (npy >= own)).tolist()
         files = (self.files[i] for i in images.tolist())
-        return [f"{f.rpartition('.')[0]}.npy" if there else None for f, there in zip(files, loaded, strict=True)]
+        return [f"{f.rpartition('.')[0]}.npy" if newer else None for f, newer in zip(files, loaded, strict=True)]
 
-    def _is_there(self, row: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether stamps are those of regular files, which may have the time 0: reproducible archives give it."""
-        there = (self.listed[row, _MTIME] != 0) | (self.listed[row, _INODE] != 0)
-        return np.asarray((row != 0) & there, np.bool_)
+    def _exist(self, row: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether stamps are those of regular files, which may have the time 0, as from reproducible archives."""
+        regular = (self.listed[row, _MTIME] != 0) | (self.listed[row, _INODE] != 0)
+        return np.asarray((row != 0) & regular, np.bool_)
 
     def stamps(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n, 5), the stamps of some images."""
@@ -82,7 +82,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
 
     Args:
         config: the resolved data.yaml.
-        folders: where they were listed already.
+        folders: those that were listed already.
         listed: the images of each split of a classification dataset, which has no label files; None: by `config`.
 
     Raises:
@@ -137,7 +137,7 @@ def _numbered(
 
 
 def _located(files: Sequence[str], folders: Folders) -> tuple[tuple[str, ...], NDArray[np.int64], set[str]]:
-    """The label files of images, where the stamps of all stand, and the folders of both."""
+    """The label files of images, the rows of the stamps of both, and their folders."""
     labels: list[str] = []
     rows = np.zeros((len(files), 3), np.int64)
     homes: set[str] = set()
@@ -156,7 +156,7 @@ def _located(files: Sequence[str], folders: Folders) -> tuple[tuple[str, ...], N
 
 
 def _unlabelled(files: Sequence[str], folders: Folders) -> tuple[tuple[str, ...], NDArray[np.int64], set[str]]:
-    """The same of images without label files."""
+    """The same for images without label files."""
     rows = np.zeros((len(files), 3), np.int64)
     rows[:, 0] = [row for head, names in by_folder(files) for row in folders.rows(folder_of(head), names)]
     return ("",) * len(files), rows, set()
@@ -195,7 +195,8 @@ def unpack(column: Callable[[str], NDArray[Any]], text: Callable[[str], str], fo
 
     The stamps are those of now.
     """
-    files, labels, strays, names = (_lines(text(n)) for n in ("files", "labels", "strays", "split_names"))
+    texts = (text(name) for name in ("files", "labels", "strays", "split_names"))
+    files, labels, strays, names = (tuple(lines.split("\0")) if lines else () for lines in texts)
     rows = column("rows")
     return Survey(
         files=files,
@@ -208,7 +209,3 @@ def unpack(column: Callable[[str], NDArray[Any]], text: Callable[[str], str], fo
         listed=folders.stamps(),
         strays=strays,
     )
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(text.split("\0")) if text else ()

@@ -1,4 +1,4 @@
-"""What rules and readers compute from a label table alike: its boxes, its polygons, which of its rows are equal."""
+"""Values that rules compute from label rows: boxes, polygons, and which rows are equal."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def once(make: Callable[..., T]) -> Callable[..., T]:
-    """Keep the result of `make` as long as its first argument lives, or until it is asked about another one.
+    """Cache the result of `make` by the identity of its first argument, until that is gone or another one is given.
 
-    Label tables hold arrays and cannot be keys of a cache; they are told apart by identity.
+    Label tables hold arrays, so they cannot be hashed.
     """
     kept: dict[int, tuple[weakref.ref[Any], T]] = {}
 
@@ -58,7 +58,7 @@ class Boxes:
         centre: the smaller coordinate of the centre.
         side: the smaller side.
         valid: all numbers of the row are finite, and no side is negative.
-        dropped: a number is so far out that Ultralytics drops the image (of a pose label: would, if it looked at it).
+        dropped: a number is so far out that Ultralytics drops the image (in pose labels it does not check all).
         inside: all four numbers are 0 to 1.
         width, height: of the image, in pixels; 0 if unknown.
         known: whether they are known.
@@ -114,9 +114,9 @@ def in_pixels(boxes: Boxes) -> Mask:
 
 @once
 def first_equal(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each row the first row of its file that is equal, and the first whose box is; itself if it is the first.
+    """For each row the index of the first row of its file that is equal, and of the first with an equal box.
 
-    Polygons and keypoints count in the one; of the other only polygons do.
+    Equal rows have equal polygons and keypoints, equal boxes equal polygons.
     """
     boxes = label_boxes(labels, images)
     key = labels.file.astype(np.uint64) ^ labels.shape.view(np.uint64)
@@ -152,8 +152,8 @@ class Shapes:
         x, y: (P,) float64, their points in pixels (in thousandths of the image where its size is unknown).
         start: (K,) int64, where the points of each begin.
         count: (K,) int64, how many there are.
-        owner: (P,) int64, for each point the place of its row in `rows`.
-        spots: (P,) int64, where the points stand in the label table.
+        owner: (P,) int64, for each point the position of its row in `rows`.
+        spots: (P,) int64, the index of each point in the label table.
     """
 
     rows: NDArray[np.int64]
@@ -225,10 +225,10 @@ class Quads(NamedTuple):
 
     Attributes:
         shapes: the rows with points.
-        rows: (M,) the places of these rows in `shapes`.
+        rows: (M,) the positions of these rows in `shapes`.
         corners: (2, 4, M) their corners, in pixels.
-        in_pixels: (M,) whether they are rectangles in pixels, and are none in normalised coordinates.
-        in_parts: (M,) whether they are rectangles in normalised coordinates, and are none in pixels.
+        in_pixels: (M,) whether they are rectangles in pixels, but not in normalised coordinates.
+        in_parts: (M,) whether they are rectangles in normalised coordinates, but not in pixels.
     """
 
     shapes: Shapes
@@ -240,25 +240,25 @@ class Quads(NamedTuple):
 
 @once
 def quads(labels: Labels, images: Images) -> Quads:
-    """The rows with four corners, and where their angles are right."""
+    """The rows with four corners, and in which coordinates their angles are right."""
     boxes = shapes(labels, images)
     rows = np.flatnonzero(boxes.count == CORNERS)
     spots = boxes.start[rows] + np.arange(CORNERS)[:, None]
     pixels = np.stack([boxes.x[spots], boxes.y[spots]])
     parts = labels.points[boxes.spots[spots]].astype(np.float64).transpose(2, 0, 1)
-    there, here = _skew(pixels), _skew(parts)
+    skew, skew_of_parts = _skew(pixels), _skew(parts)
     known = label_boxes(labels, images).known[boxes.rows[rows]]
     return Quads(
         boxes,
         rows,
         pixels,
-        np.asarray(known & (there <= RIGHT) & (here >= SKEWED)),
-        np.asarray(known & (here <= RIGHT) & (there >= SKEWED)),
+        np.asarray(known & (skew <= RIGHT) & (skew_of_parts >= SKEWED)),
+        np.asarray(known & (skew_of_parts <= RIGHT) & (skew >= SKEWED)),
     )
 
 
 def _skew(corners: Floats) -> Floats:
-    """(M,) the largest cosine of the four angles; 1 where two corners are the same."""
+    """(M,) the largest cosine of the four angles; 1 if two corners are equal."""
     edges = np.roll(corners, -1, axis=1) - corners
     length = np.hypot(*edges)
     after, further = np.roll(edges, -1, axis=1), np.roll(length, -1, axis=0)

@@ -1,8 +1,8 @@
-"""Reads label files, split into rows and numbers the way Ultralytics splits them.
+"""Parses label files, split into rows and numbers as Ultralytics splits them.
 
-Reading numbers is most of the work of a fast lint. Many files that hold nothing but plain rows of one width (digits,
-signs, points, exponents, single spaces and line ends) are parsed as one table by `read_labels`; everything else goes
-through `LabelReader`, which says what is wrong with it.
+Parsing numbers is most of the work of a fast lint. Files with nothing but plain rows of one width (digits, signs,
+points, exponents, single spaces and line ends) are parsed together as one table by `read_labels`; all others by
+`LabelReader`, which says what is wrong with them.
 """
 
 from __future__ import annotations
@@ -11,35 +11,34 @@ import codecs
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, repeat
+from itertools import chain, compress, islice, repeat
 from math import isfinite, nan
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines, read_label
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LABEL_ROWS, LINE_BYTES, TooLarge, check_lines, read_label
 from yolo_nanfix.dataset.image_header import READ
-from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, join
+from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, join_labels
 from yolo_nanfix.wording import cut
 
 PLAIN_COLUMNS = 5
-LEAST, MOST = -0.5, 1.5
+LOWEST, HIGHEST = -0.5, 1.5
 """Normalised coordinates, those of sloppy rows among them."""
-LARGE = 1 << 20
-"""Characters from which on the numbers of a file are packed: as Python objects they take 15 times its memory."""
-KEPT = 1000
-"""Characters of what is in the way of reading a row, and odd numbers of one file, that are kept at most."""
-Numbers = Sequence[float]
+PACKED_FROM = 1 << 20
+"""Characters from which on the numbers of a file are packed: Python objects would take 15 times as much memory."""
+QUOTED_TEXT = 1000
+"""Characters of a word or row, and unusually spelt numbers of one file, that are quoted at most."""
+Row = Sequence[float]
 
 
 def rows_of(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number, from 1, and words of each line of a label file that holds any, as Ultralytics splits them."""
+    """1-based number and words of each line of a label file that is not blank, as Ultralytics splits them."""
     return ((number, words) for number, words in enumerate(map(str.split, text.splitlines()), 1) if words)
 
 
 def numbers_of(words: Iterable[str | bytes]) -> list[float] | None:
-    """The words of a row as numbers; None if one is none."""
+    """The words of a row as numbers; None if one is not a number."""
     try:
         return list(map(float, words))
     except ValueError:
@@ -47,12 +46,12 @@ def numbers_of(words: Iterable[str | bytes]) -> list[float] | None:
 
 
 def is_polygon(columns: int, task: str) -> bool:
-    """Whether a row of so many columns, class included, is class and corners: the one answer to that."""
+    """Whether a row of so many columns, class included, is a class and the corners of a polygon."""
     return task != "pose" and columns > PLAIN_COLUMNS + 1 and columns % 2 == 1
 
 
 class LabelReader:
-    """Reads label files one after the other and hands out the columns at the end."""
+    """Reads label files one by one, and returns the columns of all at the end."""
 
     def __init__(self, task: str, kpt_shape: tuple[int, int] | None) -> None:
         """`task` and `kpt_shape` (keypoints, dimensions) say how many columns a row should have."""
@@ -91,7 +90,7 @@ class LabelReader:
         return True
 
     def _note_encoding(self, index: int, data: bytes) -> None:
-        """Keep what of the bytes other tools stumble over."""
+        """Note a byte order mark and mixed line ends, which other tools cannot read."""
         if data.startswith(codecs.BOM_UTF8):
             self._bad.append(BadRow(index, 1, "mark"))
         if b"\r" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -100,19 +99,19 @@ class LabelReader:
                 self._bad.append(BadRow(index, None, "ends", number=lone))
 
     def _note_odd(self, index: int, text: str) -> None:
-        """Keep the first tokens that Python reads as numbers although they do not look like plain ones."""
+        """Note the first words that Python reads as numbers although they are spelt unusually."""
         odd = (
-            BadRow(index, line, "spelling", cut(token, KEPT))
+            BadRow(index, line, "spelling", cut(token, QUOTED_TEXT))
             for line, words in rows_of(text)
             for token in words
             if ("_" in token or not token.isascii()) and numbers_of((token,)) is not None
         )
-        self._bad += islice(odd, KEPT)
+        self._bad += islice(odd, QUOTED_TEXT)
 
     def _add(self, index: int, text: str) -> tuple[int, bool]:
         """Add the rows of one file that are numbers: how many rows it has, and whether Ultralytics reads polygons."""
-        parsed: list[tuple[int, Numbers]] = []
-        count, large = 0, len(text) > LARGE
+        parsed: list[tuple[int, Row]] = []
+        count, large = 0, len(text) > PACKED_FROM
         for line, words in rows_of(text):
             count += 1
             if self._points is not None and not self._pose and len(words) == self._points:
@@ -138,7 +137,7 @@ class LabelReader:
                 self._add_row(index, line, numbers, numbers[:PLAIN_COLUMNS])
         return count, polygons
 
-    def _add_boxes(self, index: int, parsed: list[tuple[int, Numbers]]) -> None:
+    def _add_boxes(self, index: int, parsed: list[tuple[int, Row]]) -> None:
         """Add the rows of one file, all of which are plain boxes; as `_add_row` does, in half the time."""
         self._file.extend(repeat(index, len(parsed)))
         self._line.extend(line for line, _ in parsed)
@@ -146,7 +145,7 @@ class LabelReader:
         self._numbers.extend(chain.from_iterable(numbers for _, numbers in parsed))
         self._counts.extend(repeat(0, len(parsed)))
 
-    def _add_row(self, index: int, line: int, numbers: Numbers, box: Numbers) -> None:
+    def _add_row(self, index: int, line: int, numbers: Row, box: Row) -> None:
         """Add one row whose class and box (or corners) are `box`."""
         if odd := _first_odd(numbers):
             self._extra[len(self._line)] = odd
@@ -154,7 +153,7 @@ class LabelReader:
         self._line.append(line)
         self._columns.append(len(numbers))
         self._numbers.extend(iter(box))  # which may be an array of another kind
-        points: Numbers
+        points: Row
         points, dims = (numbers[PLAIN_COLUMNS:], self._dims) if self._pose else (numbers[1:], 2)
         if len(numbers) == PLAIN_COLUMNS or (self._pose and self._points is None):
             points = ()  # a row of 3 columns is a polygon of one point
@@ -170,7 +169,7 @@ class LabelReader:
             return (self._points is None and width >= PLAIN_COLUMNS) or width == self._points
         return width == PLAIN_COLUMNS or (polygons and width >= 3 and width % 2 == 1)
 
-    def _misfit(self, index: int, line: int, numbers: Numbers) -> BadRow:
+    def _misfit(self, index: int, line: int, numbers: Row) -> BadRow:
         """A row with another number of columns than is wanted."""
         head, behind = self._head(numbers), self._behind(numbers)
         if head is not None and head[1] > 1:
@@ -178,7 +177,7 @@ class LabelReader:
         ahead = behind == 1 and not self._pose and abs(numbers[1] - numbers[3]) > abs(numbers[-1] - numbers[-3])
         return BadRow(index, line, "columns", "", len(numbers), 0, head, behind, ahead)
 
-    def _behind(self, numbers: Numbers) -> int:
+    def _behind(self, numbers: Row) -> int:
         """How many columns a prediction may have put behind a row that would fit without them."""
         width = len(numbers)
         more = width - (self._points or width) if self._pose else int(width > 7 and width % 2 == 0)
@@ -186,12 +185,12 @@ class LabelReader:
             return 0
         return more if of_prediction(numbers, more) else 0
 
-    def _seen(self, numbers: Numbers, more: int) -> bool:
+    def _seen(self, numbers: Row, more: int) -> bool:
         """Whether the columns too many of a pose row are the visibilities of its keypoints."""
         points = ((self._points or 0) - PLAIN_COLUMNS) // self._dims
         return self._dims == 2 and points == more and all(n in (0, 1, 2) for n in numbers[PLAIN_COLUMNS + 2 :: 3])
 
-    def _head(self, numbers: Numbers) -> tuple[float, float] | None:
+    def _head(self, numbers: Row) -> tuple[float, float] | None:
         """The first two numbers if the row would fit with one of them and both are whole, unlike all others."""
         width = len(numbers) - 1
         fits = width == self._points if self._pose else width == PLAIN_COLUMNS or is_polygon(width, "")
@@ -201,12 +200,12 @@ class LabelReader:
             fits
             and isfinite(second)
             and second == int(second) >= 0
-            and all(LEAST <= number <= MOST for number in rest)
+            and all(LOWEST <= number <= HIGHEST for number in rest)
             and not all(number in (0, 1) for number in rest)
         )
         return (numbers[0], second) if numbered else None
 
-    def _add_polygon(self, index: int, line: int, numbers: Numbers) -> None:
+    def _add_polygon(self, index: int, line: int, numbers: Row) -> None:
         """Add a polygon row by its corners; `finish` turns them into a box as Ultralytics does."""
         x, y, odd = numbers[1::2], numbers[2::2], _first_odd(numbers)
         corners = [odd] * 4 if odd != odd else [min(x), min(y), max(x), max(y)]
@@ -246,7 +245,7 @@ class LabelReader:
         )
 
 
-def of_prediction(numbers: Numbers, more: int) -> bool:
+def of_prediction(numbers: Row, more: int) -> bool:
     """Whether a row is a whole class, normalised coordinates, and `more` columns that a prediction has behind them.
 
     These are a confidence or the number of a track if there is one, else both.
@@ -254,12 +253,12 @@ def of_prediction(numbers: Numbers, more: int) -> bool:
     cls, *rest = numbers[:-more]
     last = numbers[-1]
     numbered = last >= 0 and isfinite(last) and last == int(last)
-    if not (isfinite(cls) and cls == int(cls) >= 0) or not all(LEAST <= n <= MOST or n in (0, 1, 2) for n in rest):
+    if not (isfinite(cls) and cls == int(cls) >= 0) or not all(LOWEST <= n <= HIGHEST or n in (0, 1, 2) for n in rest):
         return False
     return numbered and 0 <= numbers[-2] <= 1 if more > 1 else numbered or 0 <= last <= 1
 
 
-def _first_odd(numbers: Numbers) -> float:
+def _first_odd(numbers: Row) -> float:
     """The first number that is NaN, else the first infinite one, else 0."""
     odd = [n for n in numbers if not isfinite(n)]
     return next((n for n in odd if n != n), odd[0]) if odd else 0.0
@@ -268,26 +267,25 @@ def _first_odd(numbers: Numbers) -> float:
 def _unparsable(index: int, line: int, tokens: list[str]) -> BadRow:
     """Name what is in the way of reading a row as numbers."""
     if tokens[0].startswith("#"):
-        return BadRow(index, line, "comment", _joined(tokens))
+        return BadRow(index, line, "comment", _row_text(tokens))
     culprit = next(token for token in tokens if numbers_of((token,)) is None)
     if "#" in culprit:
-        return BadRow(index, line, "comment", _joined(tokens))
-    return BadRow(index, line, "comma" if any(c in culprit for c in ",;") else "number", cut(culprit, KEPT))
+        return BadRow(index, line, "comment", _row_text(tokens))
+    return BadRow(index, line, "comma" if any(c in culprit for c in ",;") else "number", cut(culprit, QUOTED_TEXT))
 
 
-def _joined(tokens: list[str]) -> str:
+def _row_text(tokens: list[str]) -> str:
     """The words of a row, cut."""
-    return cut(" ".join(cut(token, KEPT) for token in tokens[:KEPT]), KEPT)
+    return cut(" ".join(cut(token, QUOTED_TEXT) for token in tokens[:QUOTED_TEXT]), QUOTED_TEXT)
 
 
 OBB_COLUMNS = 9
 WORTH_IT = 64
-"""From so many label files on a table is faster than reading file by file."""
+"""From so many label files on, parsing them as one table is faster than reading file by file."""
 _PLAIN = b"0123456789.-+eE \n"
 _LINE_END = 10
 _NOT_READ = b"-"
-"""Stands for a file that `LabelReader` is to read."""
-T = TypeVar("T")
+"""The text of a file that `LabelReader` has to read."""
 Owners = tuple[Sequence[str], Sequence[int]]
 """The paths of label files, and the index of the image of each."""
 
@@ -310,33 +308,33 @@ def read_labels(
     slow = LabelReader(task, kpt_shape)
     width = _width(task, kpt_shape)
     worth_it = len(paths) >= WORTH_IT and width
-    there = _texts(paths, sizes or [None] * len(paths)) if worth_it else [_NOT_READ] * len(paths)
-    texts = [text for text in there if text is not None]
+    read = _texts(paths, sizes or [None] * len(paths)) if worth_it else [_NOT_READ] * len(paths)
+    texts = [text for text in read if text is not None]
     if len(texts) < len(paths):
-        paths, images = _some(paths, there), _some(images, there)
+        paths, images = _some(paths, images, read)
     whole = b"".join(texts)
     if not _all_plain(whole, texts):
-        plain = [_plain(text) for text in texts]
+        plain = [_plain_text(text) for text in texts]
         for path, image, text in zip(paths, images, plain, strict=True):
             if text is None:
                 slow.read(path, image)
-        paths, images = _some(paths, plain), _some(images, plain)
+        paths, images = _some(paths, images, plain)
         texts = [text for text in plain if text is not None]
         whole = b"".join(texts)
     if not texts:
         return slow.finish()
-    fast, odd = _table(whole, texts, (paths, images), width, task, kpt_shape)
+    fast, odd = _plain_table(whole, texts, (paths, images), width, task, kpt_shape)
     for i in odd:
         slow.read(paths[i], images[i])
     rest = slow.finish()
-    return join((fast, rest)) if rest.files else fast
+    return join_labels((fast, rest)) if rest.files else fast
 
 
 def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | None]:
-    """What label files hold; None for those that are not there, `_NOT_READ` for those that cannot be read."""
+    """The bytes of label files; None for those that do not exist, `_NOT_READ` for those that cannot be read."""
     texts: list[bytes | None] = []
     keep, start, read, end = texts.append, os.open, os.read, os.close
-    harmless = min(ROWS, LINE_BYTES)
+    harmless = min(LABEL_ROWS, LINE_BYTES)
     for path, size in zip(paths, sizes, strict=True):
         try:
             if size is None or size > LABEL_BYTES:
@@ -357,9 +355,10 @@ def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | No
     return texts
 
 
-def _some(items: Sequence[T], texts: Sequence[bytes | None]) -> list[T]:
-    """Those of some items whose text is there."""
-    return [item for item, text in zip(items, texts, strict=True) if text is not None]
+def _some(paths: Sequence[str], images: Sequence[int], texts: Sequence[bytes | None]) -> tuple[list[str], list[int]]:
+    """Those paths and images that have a text."""
+    chosen = [text is not None for text in texts]
+    return list(compress(paths, chosen)), list(compress(images, chosen))
 
 
 def _all_plain(whole: bytes, texts: list[bytes]) -> bool:
@@ -371,7 +370,7 @@ def _all_plain(whole: bytes, texts: list[bytes]) -> bool:
     return bool(lengths.min() >= PLAIN_COLUMNS and (last == _LINE_END).all())
 
 
-def _plain(text: bytes) -> bytes | None:
+def _plain_text(text: bytes) -> bytes | None:
     """A text as a plain one, with single line ends and one at its end; None if it is not plain."""
     if b"\r" in text and text.count(b"\r\n") == text.count(b"\n") == text.count(b"\r"):
         text = text.replace(b"\r\n", b"\n")
@@ -387,7 +386,7 @@ def _width(task: str, kpt_shape: tuple[int, int] | None) -> int:
     return {"detect": PLAIN_COLUMNS, "obb": OBB_COLUMNS}.get(task, 0)
 
 
-def _table(
+def _plain_table(
     whole: bytes,
     texts: list[bytes],
     owners: Owners,
@@ -395,19 +394,17 @@ def _table(
     task: str,
     kpt_shape: tuple[int, int] | None,
 ) -> tuple[Labels, list[int]]:
-    """The rows of all texts that are plain, and the numbers of those that are not after all; `whole` joins them."""
+    """The rows of all texts that are plain, and the indices of those that are not; `whole` joins them."""
     counts = _line_counts(whole, texts)
     odd = np.zeros(len(texts), np.bool_)
     values = _parse(whole, width, int(counts.sum()))
     if values is None:
-        odd |= [not _fits(text, width) for text in texts]
-        kept = [text for text, strange in zip(texts, odd, strict=True) if not strange]
-        values = _parse(b"".join(kept), width, int(counts[~odd].sum()))
-        if values is None:  # a file that looks plain and is not: let the careful reader have them all
+        odd |= [not _all_rows_fit(text, width) for text in texts]
+        values = _parse(b"".join(compress(texts, ~odd)), width, int(counts[~odd].sum()))
+        if values is None:  # a file that looks plain and is not: `LabelReader` reads them all
             odd[:] = True
             values = [np.zeros(0)] * width
-        sound = np.flatnonzero(~odd).tolist()
-        owners = [owners[0][i] for i in sound], [owners[1][i] for i in sound]
+        owners = list(compress(owners[0], ~odd)), list(compress(owners[1], ~odd))
     return _columns(values, counts[~odd], owners, task, kpt_shape), np.flatnonzero(odd).tolist()
 
 
@@ -417,7 +414,7 @@ def _line_counts(whole: bytes, texts: list[bytes]) -> NDArray[np.int64]:
     return np.diff(np.searchsorted(np.flatnonzero(np.frombuffer(whole, np.uint8) == _LINE_END), ends), prepend=0)
 
 
-def _fits(text: bytes, width: int) -> bool:
+def _all_rows_fit(text: bytes, width: int) -> bool:
     """Whether each line of a text holds so many numbers."""
     try:
         return all(len(list(map(float, line.split(b" ")))) == width for line in text[:-1].split(b"\n"))
@@ -475,8 +472,9 @@ def _columns(
     if not np.isfinite(numbers).all():
         odd = ~np.isfinite(numbers)
         extra = np.where(odd.any(axis=1), numbers[np.arange(rows), odd.argmax(axis=1)], 0)
+    files = zip(*owners, counts.tolist(), (polygons & (counts > 0)).tolist(), strict=True)
     return Labels(
-        files=_files(owners, counts.tolist(), polygons),
+        files=tuple(map(tuple.__new__, repeat(LabelFile), files)),  # as `LabelFile(*row)`, in a third of the time
         bad=(),
         file=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         line=np.arange(1, rows + 1, dtype=np.int32) - np.repeat(ends - counts, counts).astype(np.int32),
@@ -489,11 +487,6 @@ def _columns(
         visible=visible,
         first=np.arange(rows + 1, dtype=np.int64) * each,
     )
-
-
-def _files(owners: Owners, counts: list[int], polygons: bool) -> tuple[LabelFile, ...]:
-    rows = zip(*owners, counts, [polygons and count > 0 for count in counts], strict=True)
-    return tuple(map(tuple.__new__, repeat(LabelFile), rows))  # as `LabelFile(*row)`, in a third of the time
 
 
 def _points(

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.table import Table
 
 NEARLY = 0.005
-"""Boxes of which no number differs by more are the same box."""
+"""Two boxes are the same if no number differs by more."""
 OVERLAP, AGREED = 0.7, 0.5
-"""Boxes that overlap by so much (IoU) are of one object, as this part of the boxes of two images of one picture are."""
+"""Boxes with at least this IoU are of one object; in two images of one picture, at least this share of boxes are."""
 _MANY_ROWS = 1_000_000
 
 
@@ -30,16 +30,16 @@ class Rows:
         return np.column_stack([self._table.row_cls[chosen], self._table.row_box[chosen]])
 
     def least_overlap(self, first: int, image: int) -> float | None:
-        """How little the labels of two images agree; None if they are the same.
+        """The least IoU of a box with its closest one of that class in the other image; None if the labels are equal.
 
-        It is the least IoU of a box with its closest one of the same class in the other image, 0 where one has none.
+        It is 0 if a box has none.
         """
         if self._table.labels[first] == self._table.labels[image]:
             return None
         one, other = self.of(first), self.of(image)
         if len(one) != len(other):
             return 0.0
-        if len(one) ** 2 > _MANY_ROWS:  # so many are compared in order
+        if len(one) ** 2 > _MANY_ROWS:  # too many for all pairs: compared in sorted order
             return None if (np.abs(np.sort(one, axis=0) - np.sort(other, axis=0)) <= NEARLY).all() else 0.0
         close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
         if close.any(axis=0).all() and close.any(axis=1).all():
@@ -48,11 +48,11 @@ class Rows:
         return float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
 
     def agree(self, first: int, second: int, turn: int) -> bool | None:
-        """Whether the boxes of two images, the second turned, are those of one picture; None where one has none.
+        """Whether the boxes of two images, the second rotated, are those of one picture; None if one has none.
 
         Args:
             first, second: the images.
-            turn: index into `deep.LOOKS`.
+            turn: orientation of the second, an index into `image_stats.LOOKS`.
         """
         one, other = self.of(first)[:, 1:], self.of(second)[:, 1:]
         if not len(one) or not len(other) or len(one) * len(other) > _MANY_ROWS:

@@ -1,4 +1,4 @@
-"""The label table: all rows of all label files as columns."""
+"""All rows of all label files as columns."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ class BadRow(NamedTuple):
     Attributes:
         file: index into the label files.
         line: 1-based line, or None for the whole file.
-        kind: `unreadable`, `number`, `comma`, `comment`, `columns`, `mixed`, or, of a file that is too large, a kind of
-            `bounded.TooLarge`; of what can be read `spelling` (a number reads otherwise than it looks: underscores,
-            digits outside ASCII), `mark` (the file begins with a byte order mark) or `ends` (lines end in two ways).
-        text: the offending text, or what the reader said.
-        number: the columns; of `mixed` the rows that are boxes; of `ends` the bare carriage returns, 0 where CR LF and
-            LF are mixed; of what is too large its `number`.
-        of: of `mixed` all rows.
-        head: the first two numbers of a row that has one column too many, if the second one is whole: one of the two is
-            the number of an instance, or of a track. Else None.
-        behind: how many columns, 1 or 2, a prediction may have put behind the row: a confidence, the number of a track,
-            or both. Else 0.
-        ahead: whether one such column may as well stand ahead of the outline: there the numbers jump more.
+        kind: `unreadable`, `number`, `comma`, `comment`, `columns`, `mixed`, or for a file that is too large a kind of
+            `bounded.TooLarge`; for rows that can be read `spelling` (a number with underscores or digits outside
+            ASCII), `mark` (the file begins with a byte order mark) or `ends` (lines end in two ways).
+        text: the offending text, or the reader's message.
+        number: the columns; for `mixed` the rows that are boxes; for `ends` the bare carriage returns, 0 if CR LF and
+            LF are mixed; for a file that is too large its `number`.
+        of: for `mixed` all rows.
+        head: the first two numbers of a row with one column too many, if the second one is whole: one of the two is an
+            instance or track number. Else None.
+        behind: how many columns, 1 or 2, a prediction may have appended: a confidence, a track number, or both. Else 0.
+        ahead: whether one such column may as well be before the outline: there the numbers jump more.
         masked: whether `text` has 9 for each digit and x for each letter, see `masked`.
     """
 
@@ -90,7 +89,7 @@ class Labels:
     extra: NDArray[np.float32]
 
 
-def join(parts: Sequence[Labels]) -> Labels:
+def join_labels(parts: Sequence[Labels]) -> Labels:
     """Several label tables as one, sorted by the image of each file, then by line."""
     files = [(file, p, i) for p, part in enumerate(parts) for i, file in enumerate(part.files)]
     files.sort(key=lambda entry: entry[0].image)
@@ -121,19 +120,19 @@ def join(parts: Sequence[Labels]) -> Labels:
 
 
 def _shifts(parts: Sequence[Labels]) -> list[int]:
-    """How many points stand before those of each part."""
+    """How many points come before those of each part."""
     return [sum(len(part.points) for part in parts[:p]) for p in range(len(parts))]
 
 
 QUOTED = ("number", "comma", "comment", "spelling")
-"""The kinds of bad rows whose text stands in messages."""
+"""The kinds of bad rows whose text is quoted in messages."""
 _LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
 
 
 def masked(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
-    """The labels with each letter an `x` and each digit a `9` in what is quoted of files outside of the dataset.
+    """The labels, with `x` for each letter and `9` for each digit in text from files outside of the dataset.
 
-    What is wrong with a row can still be told from that.
+    The defect of a row can still be seen in that.
 
     Args:
         labels: of some images.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from yolo_nanfix.dataset import bounded, class_lists
 from yolo_nanfix.dataset.bounded import TooLarge, read_label
@@ -16,31 +15,27 @@ from yolo_nanfix.dataset.split_paths import Moved, moved
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import ANYWHERE, Within
 
-SPLITS: Mapping[str, tuple[str, ...]] = {
+SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "obj_train_data"),
     "val": ("val", "valid", "validation", "obj_valid_data", "obj_validation_data"),
     "test": ("test", "testing", "obj_test_data"),
 }
 """What folders of splits are called, in lowercase."""
-IMAGES = ("images", "jpegimages", "img", "imgs", "image", "data", "obj_train_data")
+IMAGE_FOLDERS = ("images", "jpegimages", "img", "imgs", "image", "data", "obj_train_data")
 """What a folder of images is called."""
-LABELS = ("labels", "label", "annotations", "obj_train_data")
-NAMES = frozenset((*IMAGES, *LABELS, *(name for names in SPLITS.values() for name in names))) - {"annotations", "data"}
-"""Folders that speak of images and labels."""
+LABEL_FOLDERS = ("labels", "label", "annotations", "obj_train_data")
+NAMES = frozenset((*IMAGE_FOLDERS, *LABEL_FOLDERS, *(name for names in SPLIT_FOLDERS.values() for name in names))) - {
+    "annotations",
+    "data",
+}
+"""Names of folders of images, labels or splits."""
 LOOKED_AT = 2000
-"""Files that are looked at to tell whether a folder holds images, or label files."""
-MOST = 20_000
+"""How many files are listed to tell whether a folder holds images, or label files."""
+MOST_LABELS = 20_000
 """Label files that are read for the largest class number where no list names the classes."""
 
 
-class _Pools(NamedTuple):
-    """The images of each split, and where labels are if not where Ultralytics looks."""
-
-    splits: Mapping[str, tuple[Path, ...]]
-    labelled: bool
-
-
-def read(folder: Path) -> DataConfig | None:
+def read_layout(folder: Path) -> DataConfig | None:
     """The dataset in a folder without a yaml; None if there is no image in it.
 
     Raises:
@@ -48,29 +43,30 @@ def read(folder: Path) -> DataConfig | None:
     """
     if (darknet := _darknet_file(folder)) is not None:
         return read_darknet(darknet)
-    found = _pools(folder)
-    if found is None:
-        if any(name.endswith(".txt") and name not in NO_LABELS for _, name in _files(folder)):
+    splits = _pools(folder)
+    if splits is None:
+        if any(name.endswith(".txt") and name not in NO_LABELS for _, name in _first_files(folder)):
             raise DataError(f"'{folder}' holds text files, but no image; put the images beside the labels")
         return None
-    if not found.labelled:
-        return _config(folder, found.splits, {}, Layout.IMAGES)
-    homes = {folder, *(path for paths in found.splits.values() for path in paths)}
-    homes |= {Path(label_path(f"{home}{os.sep}x.jpg")).parent for home in homes} | {folder / name for name in LABELS}
-    listed = class_lists.first(sorted(map(str, homes), key=len), Within([folder]))
-    names = listed.names if listed is not None else {i: f"class_{i}" for i in range(_classes(found.splits))}
-    source = Path(listed.file) if listed is not None else None
-    return _config(folder, found.splits, names, Layout.FOLDERS, source)
+    if not _labelled(folder, splits):
+        return _config(folder, splits, {}, Layout.IMAGES)
+    homes = {folder, *(path for paths in splits.values() for path in paths)}
+    homes |= {Path(label_path(f"{home}{os.sep}x.jpg")).parent for home in homes} | {
+        folder / name for name in LABEL_FOLDERS
+    }
+    source, names = class_lists.first(sorted(map(str, homes), key=len), Within([folder])) or (None, {})
+    names = names or {i: f"class_{i}" for i in range(_classes(splits))}
+    return _config(folder, splits, names, Layout.FOLDERS, source)
 
 
 def read_darknet(file: Path) -> DataConfig:
     """The dataset of a Darknet data file, as CVAT's YOLO 1.1 archives hold one, too.
 
     Raises:
-        DataError: it cannot be read, or names no list of images that is there.
+        DataError: it cannot be read, or names no list of images that exists.
     """
     try:
-        lines = bounded.read(file).decode("utf-8-sig", "replace").splitlines()
+        lines = bounded.read_bytes(file).decode("utf-8-sig", "replace").splitlines()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     said = {key.strip().lower(): value.strip() for line in lines for key, is_, value in [line.partition("=")] if is_}
@@ -87,16 +83,16 @@ def read_darknet(file: Path) -> DataConfig:
             lists[str(path)] = how
     if not splits["train"]:
         pools = _pools(folder)
-        if pools is None or not pools.labelled:
+        if pools is None or not _labelled(folder, pools):
             named = f"names {said['train']!r}, which is not there" if "train" in said else "has no line train = ..."
             raise DataError(f"{file} {named}, and there are no images with labels beside it; export with the images")
-        splits |= pools.splits
+        splits |= pools
     listed = _near(said.get("names", ""), bases)
     ours = Within(base for base in bases if base == folder or not too_wide(os.path.realpath(base)))
     names = class_lists.names_in(listed) if listed is not None and ours.holds(listed) else {}
     if not names:
-        other = class_lists.first([str(folder)], ours)
-        names = other.names if other is not None else {i: f"class_{i}" for i in range(_whole(said.get("classes")))}
+        _, names = class_lists.first([str(folder)], ours) or (None, {})
+    names = names or {i: f"class_{i}" for i in range(_whole(said.get("classes")))}
     return _config(folder, splits, names or {0: "class_0"}, Layout.DARKNET, file, lists)
 
 
@@ -148,13 +144,13 @@ def _near(entry: str, bases: Iterable[Path]) -> Path | None:
     return None
 
 
-def _pools(folder: Path) -> _Pools | None:
+def _pools(folder: Path) -> Mapping[str, tuple[Path, ...]] | None:
     """The images of each split in a folder; None if it holds none."""
     below = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    pool = next((below[name] for name in IMAGES if name in below and _holds_images(below[name])), None)
+    pool = next((below[name] for name in IMAGE_FOLDERS if name in below and _holds_images(below[name])), None)
     inner = {path.name.lower(): path for path in sorted(pool.iterdir()) if path.is_dir()} if pool is not None else {}
     splits: dict[str, tuple[Path, ...]] = {}
-    for split, words in SPLITS.items():
+    for split, words in SPLIT_FOLDERS.items():
         for word in words:
             places = [below[word] / name for name in ("images", "Images")] if word in below else []
             places += [found[word] for found in (inner, below) if word in found]
@@ -167,10 +163,10 @@ def _pools(folder: Path) -> _Pools | None:
         if whole is None:
             return None
         splits = {"train": (whole,)}
-    return _Pools(splits, _labelled(folder, splits))
+    return splits
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
+def _first_files(folder: Path) -> Iterator[tuple[str, str]]:
     """Folder and name of the first files in a folder and below it."""
     count = 0
     for place, folders, names in os.walk(folder):
@@ -183,7 +179,7 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(is_image(name) for _, name in _files(folder))
+    return any(is_image(name) for _, name in _first_files(folder))
 
 
 def _labelled(folder: Path, splits: Mapping[str, tuple[Path, ...]]) -> bool:
@@ -192,8 +188,8 @@ def _labelled(folder: Path, splits: Mapping[str, tuple[Path, ...]]) -> bool:
         if any(_has_label(place, names) for path in paths for place, _, names in os.walk(path)):
             return True
     tops = [folder, *(path.parent for paths in splits.values() for path in paths)]
-    places = {path for top in tops for path in top.iterdir() if path.name.lower() in LABELS and path.is_dir()}
-    return any(name.endswith(".txt") and name not in NO_LABELS for place in places for _, name in _files(place))
+    places = {path for top in tops for path in top.iterdir() if path.name.lower() in LABEL_FOLDERS and path.is_dir()}
+    return any(name.endswith(".txt") and name not in NO_LABELS for place in places for _, name in _first_files(place))
 
 
 def _has_label(place: str, names: Sequence[str]) -> bool:
@@ -208,10 +204,10 @@ def _has_label(place: str, names: Sequence[str]) -> bool:
 
 
 def _classes(splits: Mapping[str, Sequence[Path]]) -> int:
-    """How many classes the label rows speak of."""
+    """One more than the largest class number in label rows."""
     most = 0
     for paths in splits.values():
-        for place, name in (found for path in paths for found in _files(path)):
+        for place, name in (found for path in paths for found in _first_files(path)):
             if is_image(name):
                 most = max(most, _largest(label_path(f"{place}{os.sep}{name}")))
     return most + 1

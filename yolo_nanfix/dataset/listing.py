@@ -1,4 +1,4 @@
-"""Which files there are: each folder is listed once, with the size and time of every file in it."""
+"""The files of a dataset: each folder is listed once, with the size and times of every file in it."""
 
 from __future__ import annotations
 
@@ -15,44 +15,39 @@ from xxhash import xxh3_128
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.bounded import LIST_BYTES
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.paths import NOTHING, folder_of, images_among, is_image, labels_beside
-from yolo_nanfix.dataset.scanning import STAMP, Ahead, Scan, scan
+from yolo_nanfix.dataset.paths import NO_FILE, folder_of, images_among, is_image, labels_beside
+from yolo_nanfix.dataset.scanning import STAMP, Scan, scan, scanned
 from yolo_nanfix.dataset.split_paths import Moved
 from yolo_nanfix.dataset.unlisted import siblings, state_below
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.wording import cut
 
 if TYPE_CHECKING:
+    import subprocess
+
     import numpy as np
     from numpy.typing import NDArray
 
-LONGEST = 8192
-"""Characters of a line of a list at most: no system has paths of so many."""
+LONGEST_LINE = 8192
+"""Characters of a line of a list at most: no system has longer paths."""
 LOOPS = 41
 """A folder is met so often when a link in it leads back to it: the system then reports a cycle."""
 
 
-class _Folder:
-    """One that was listed; its names become text when they are asked for."""
-
-    def __init__(self, found: Scan, start: int) -> None:
-        """`start` is where the stamps of its names begin among all stamps."""
-        self.found, self.start, self.below = found, start, found.folders()
-
-    @cached_property
-    def names(self) -> list[str]:
-        return self.found.names()
-
-
 class Folders:
-    """Folders that were listed, each once."""
+    """Folders that were listed, each once.
 
-    def __init__(self, ahead: Mapping[str, Ahead | Scan] | None = None) -> None:
-        """None yet; `ahead` are those that were listed already, or that other processes are listing."""
-        self._listed: dict[str, _Folder] = {}
+    Attributes:
+        count: how many stamps there are.
+    """
+
+    def __init__(self, ahead: Mapping[str, subprocess.Popen[bytes] | Scan] | None = None) -> None:
+        """Start with none; `ahead` are those that were listed already, or that other processes are listing."""
+        self._listed: dict[str, Scan] = {}
+        self._starts: dict[str, int] = {}  # where the stamps of a folder begin among all
         self._places: dict[str, dict[str, int]] = {}
-        self._stamps = [STAMP.pack(*NOTHING)]  # of all folders; those of nothing come first
-        self._count = 1
+        self._stamps = [STAMP.pack(*NO_FILE)]  # of all folders; those of nothing come first
+        self.count = 1
         self._lists: dict[str, bytes] = {}
         self._ahead = dict(ahead or {})
         self._labels: dict[str, None] = {}
@@ -64,14 +59,14 @@ class Folders:
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
-        return self._list(folder).names
+        return self._list(folder).names()
 
     def entries(self, folder: str) -> list[str]:
         """The names of all that is in a folder, folders too; none if it was not listed, or could not be."""
         held = self._listed.get(folder)
         if held is None:
             return []
-        return [*held.names, *(name for name, _ in held.below), *held.found.hidden_folders()]
+        return [*held.names(), *(name for name, _ in held.folders()), *held.hidden_folders()]
 
     def stamps(self) -> NDArray[np.int64]:
         """(M, 5) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
@@ -79,24 +74,16 @@ class Folders:
 
         return np.frombuffer(b"".join(self._stamps), np.int64).reshape(-1, 5)
 
-    @property
-    def count(self) -> int:
-        """How many stamps there are."""
-        return self._count
-
     def rows(self, folder: str, names: Sequence[str]) -> list[int]:
-        """Where the stamps of the files of such names in a folder stand among all; 0 for what does not exist."""
-        return list(map(self._row_of(folder).get, names, repeat(0)))
-
-    def _row_of(self, folder: str) -> dict[str, int]:
+        """The rows of `stamps` of files by name in a folder; 0 for what does not exist."""
         if folder not in self._places:
-            held = self._list(folder)
-            rows = range(held.start, held.start + len(held.names))
-            self._places[folder] = dict(zip(held.names, rows, strict=True))
-        return self._places[folder]
+            held = self._list(folder).names()
+            start = self._starts[folder]
+            self._places[folder] = dict(zip(held, range(start, start + len(held)), strict=True))
+        return list(map(self._places[folder].get, names, repeat(0)))
 
     def visit(self, config: DataConfig) -> None:
-        """List all folders on which the outcome of a lint depends, and take note of the lists of images."""
+        """List all folders on which the result of a lint depends, and read the lists of images."""
         tops = [path for paths in config.splits.values() for path in paths]
         for path in tops:
             if path.is_dir():
@@ -106,11 +93,11 @@ class Folders:
                     if (more := bounded.excess(path)) is not None:
                         self._lists[str(path)] = more.encode()
                         continue
-                    self._lists[str(path)] = bounded.read(path, LIST_BYTES)
+                    self._lists[str(path)] = bounded.read_bytes(path, LIST_BYTES)
                 except OSError:
                     continue
                 text = self._lists[str(path)].decode("utf-8-sig", "replace")
-                named = _named(path, text, config.lists.get(str(path)))
+                named = _listed_paths(path, text, config.lists.get(str(path)))
                 homes = sorted(set(map(folder_of, named)))
             for home in homes:
                 self._list(home)
@@ -124,15 +111,15 @@ class Folders:
     def images(self, folder: str) -> list[str]:
         """All paths under a folder that have the suffix of an image, as `glob("**/*.*", recursive=True)` finds them.
 
-        Links to folders are followed, and so are links that form a cycle, as far as the system does; several of them in
-        one folder, which Ultralytics would follow for ever, are followed `LOOPS` times.
+        Links to folders are followed, cycles of links as far as the system does; several cycles in one folder, which
+        Ultralytics would follow forever, `LOOPS` times.
         """
         found: list[str] = []
         for here in self._walk(folder):
             held = self._list(here)
             head = here if here.endswith(os.sep) else here + os.sep
-            found += [head + name for name in images_among(held.names) if name[0] != "."]
-            found += [head + name for name, _ in held.below if is_image(name)]
+            found += [head + name for name in images_among(held.names()) if name[0] != "."]
+            found += [head + name for name, _ in held.folders() if is_image(name)]
         return found
 
     def _walk(self, folder: str) -> Iterator[str]:
@@ -142,21 +129,18 @@ class Folders:
         while waiting:
             here = waiting.pop()
             yield here
-            for name, identity in self._list(here).below:
+            for name, identity in self._list(here).folders():
                 met[identity] += 1
                 if met[identity] <= LOOPS:
                     waiting.append(here + name if here.endswith(os.sep) else f"{here}{os.sep}{name}")
 
     @cached_property
     def digests(self) -> tuple[str, str]:
-        """Two hashes of all that was listed until they are asked for.
-
-        The one is equal if no file came or went, the other if none changed either.
-        """
+        """Two hashes of all that was listed so far: equal if no file came or went, and if none changed either."""
         state = xxh3_128()
         for folder, held in self._listed.items():
-            below = "\0".join((folder, *(name for name, _ in held.below)))
-            state.update(b"\0\0".join((os.fsencode(below), held.found.packed, held.found.odd, held.found.hidden)))
+            below = "\0".join((folder, *(name for name, _ in held.folders())))
+            state.update(b"\0\0".join((os.fsencode(below), held.packed, held.odd, held.hidden)))
         for name, content in self._lists.items():
             state.update(os.fsencode(name) + b"\0" + content)
         names_alone = state.hexdigest()
@@ -164,15 +148,15 @@ class Folders:
             state.update(stamps)
         return names_alone, state.hexdigest()
 
-    def _list(self, folder: str) -> _Folder:
+    def _list(self, folder: str) -> Scan:
         if folder in self._listed:
             return self._listed[folder]
         ahead = self._ahead.pop(folder, None)
-        found = (ahead.take() if isinstance(ahead, Ahead) else ahead) or scan(folder)
-        self._listed[folder] = _Folder(found, self._count)
+        found = (ahead if ahead is None or isinstance(ahead, Scan) else scanned(ahead)) or scan(folder)
+        self._listed[folder], self._starts[folder] = found, self.count
         self._stamps.append(found.stamps)
-        self._count += len(found.stamps) // STAMP.size
-        return self._listed[folder]
+        self.count += len(found.stamps) // STAMP.size
+        return found
 
 
 def list_images(paths: Sequence[Path], folders: Folders, lists: Mapping[str, Moved]) -> list[str]:
@@ -191,18 +175,18 @@ def list_images(paths: Sequence[Path], folders: Folders, lists: Mapping[str, Mov
         try:
             if bounded.excess(path) is not None:
                 continue
-            text = bounded.read(path, LIST_BYTES).decode("utf-8-sig")
+            text = bounded.read_bytes(path, LIST_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a folder and cannot be read as a list of images: {error}") from error
-        found += images_among(_named(path, text, lists.get(str(path))))
+        found += images_among(_listed_paths(path, text, lists.get(str(path))))
     return sorted(found)
 
 
-def _named(path: Path, text: str, how: Moved | None) -> list[str]:
+def _listed_paths(path: Path, text: str, how: Moved | None) -> list[str]:
     """The paths in a list of images; `./` is the folder of the list."""
     text = text if how is None else how.read(text)
     lines = text.strip().splitlines()
-    if len(text) > LONGEST and max(map(len, lines)) > LONGEST:
-        lines = [cut(line, LONGEST) for line in lines]
+    if len(text) > LONGEST_LINE and max(map(len, lines)) > LONGEST_LINE:
+        lines = [cut(line, LONGEST_LINE) for line in lines]
     listed = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
     return [line.replace("/", os.sep) for line in listed]

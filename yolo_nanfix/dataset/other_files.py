@@ -1,4 +1,4 @@
-"""What else lies in the folders of images and labels: everything that is neither an image nor a .txt file."""
+"""The other files in the folders of images and labels: those that are neither an image nor a .txt file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Census:
     Attributes:
         image_folders: the folders of the images, and those below the folders that data.yaml names.
         label_folders: the folders in which Ultralytics looks for labels, as far as they are not image folders.
-        others: whatever else is there, and hidden files whatever their suffix.
+        others: all other entries, and hidden files whatever their suffix.
         empty: the folders among all these that hold nothing.
         caches: Ultralytics' caches of the label folders that exist.
     """
@@ -61,87 +61,78 @@ class Census:
     caches: tuple[str, ...] = ()
 
 
-def dumps(census: Census) -> str:
-    """A census as text."""
+def packed_census(census: Census) -> str:
+    """A census as JSON."""
     fields = (census.image_folders, census.label_folders, census.others, census.empty, census.caches)
     return json.dumps(fields, separators=(",", ":"))
 
 
-def loads(text: str) -> Census:
-    """A census from text."""
+def unpacked_census(text: str) -> Census:
+    """A census from JSON."""
     images, labels, others, empty, caches = json.loads(text)
     return Census(tuple(images), tuple(labels), tuple(Other(*o) for o in others), tuple(empty), tuple(caches))
 
 
 def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Folders) -> Census:
-    """List the folders of a dataset once; folders that cannot be read count as empty of others.
+    """List the folders of a dataset, each once; those that cannot be read have no others.
 
     Args:
         config: names the folders of the splits.
-        files: the listed images; folders outside those of the splits are looked at for their sake.
+        files: the listed images, whose folders are listed too.
         task: a classification dataset has no label folders, and its .txt files are others.
         folders: those that were listed already.
     """
-    look = _Look(folders)
+    seen: dict[str, None] = {}
+    others: list[Other] = []
+    empty: list[str] = []
+
+    def look(folder: str, usual: tuple[str, ...]) -> list[str]:
+        """Look at one folder, once; the folders in it. Names that end as `usual` are skipped: they are many."""
+        if folder in seen or not os.path.isdir(folder):  # noqa: PTH112
+            return []
+        seen[folder] = None
+        try:
+            names = folders.entries(folder) or os.listdir(folder)  # noqa: PTH208 - names alone
+        except (OSError, ValueError):
+            return []
+        if not names:
+            empty.append(folder)
+        unusual = [name for name in names if name[-4:] not in usual or name[0] == "."]
+        found = [Other(folder, name, _kind(f"{folder}{os.sep}{name}", folder)) for name in unusual]
+        others.extend(other for other in found if _is_other(other))
+        return [other.path for other in found if other.kind == "folder" and other.name[0] != "."]
+
     without = task in ("classify", UNLABELLED)
     usual = _IMAGES if without else _IMAGES + _LABELS
-    for paths in config.splits.values():
-        for path in paths:
-            look.below(str(path), usual)
-    met = {os.path.realpath(folder) for folder in look.seen}
-    for folder in sorted(folders_of(files) - set(look.seen)):
+    tops = [path for paths in config.splits.values() for path in paths]
+    for top in tops:
+        waiting = [str(top)]
+        while waiting:
+            waiting += sorted(look(waiting.pop(), usual), reverse=True)
+    met = {os.path.realpath(folder) for folder in seen}
+    for folder in sorted(folders_of(files) - set(seen)):
         if (real := os.path.realpath(folder)) not in met:  # a link that forms a cycle gives one folder many names
             met.add(real)
-            look.at(folder, usual)
-    images = tuple(look.seen)
-    if without:
-        tops = [path for paths in config.splits.values() for path in paths]
-    else:
+            look(folder, usual)
+    images = tuple(seen)
+    if not without:
         labels = dict.fromkeys(folder_of(label_path(f"{folder}{os.sep}x.jpg")) for folder in images)
         tops = [Path(folder) for folder in labels]
         for folder in labels:
             if os.path.realpath(folder) not in met:
-                look.at(folder, _LABELS)
+                look(folder, _LABELS)
     caches = dict.fromkeys(str(top.with_suffix(".cache")) for top in tops if top.name)
-    there = tuple(cache for cache in caches if os.path.isfile(cache))  # noqa: PTH113
-    return Census(images, tuple(look.seen)[len(images) :], tuple(look.others), tuple(look.empty), there)
+    existing = tuple(cache for cache in caches if os.path.isfile(cache))  # noqa: PTH113
+    return Census(images, tuple(seen)[len(images) :], tuple(others), tuple(empty), existing)
 
 
-class _Look:
-    """Looks at folders, each once, and keeps what is worth a word."""
-
-    def __init__(self, folders: Folders) -> None:
-        self._folders = folders
-        self.seen: dict[str, None] = {}
-        self.others: list[Other] = []
-        self.empty: list[str] = []
-
-    def below(self, top: str, usual: tuple[str, ...]) -> None:
-        """Look at a folder and at all below it, hidden ones and links aside."""
-        waiting = [top]
-        while waiting:
-            waiting += sorted(self.at(waiting.pop(), usual), reverse=True)
-
-    def at(self, folder: str, usual: tuple[str, ...]) -> list[str]:
-        """Look at one folder; the folders in it. Names that end as `usual` are passed over, for they are many."""
-        if folder in self.seen or not os.path.isdir(folder):  # noqa: PTH112
-            return []
-        self.seen[folder] = None
-        try:
-            names = self._folders.entries(folder) or os.listdir(folder)  # noqa: PTH208 - names alone
-        except (OSError, ValueError):
-            return []
-        if not names:
-            self.empty.append(folder)
-        below = []
-        for name in [name for name in names if name[-4:] not in usual or name[0] == "."]:
-            path = f"{folder}{os.sep}{name}"
-            kind = _kind(path, folder)
-            if kind == "folder" and name[0] != ".":
-                below.append(path)
-            elif kind != "file" or name[0] == "." or not is_image(name):
-                self.others.append(Other(folder, name, kind))
-        return below
+def _is_other(entry: Other) -> bool:
+    """Whether an entry is neither an image nor a folder to enter."""
+    return (
+        entry.name[0] == "."
+        or entry.kind not in ("file", "folder")
+        or (entry.kind == "file" and not is_image(entry.name))
+    )
 
 
 def _kind(path: str, folder: str) -> str:

@@ -1,6 +1,6 @@
-"""Paths as text, which names are images, and stamps that tell whether a file has changed; asked for every file.
+"""Paths as text, image suffixes, and stamps that show whether a file has changed; called for every file.
 
-No `Path` objects: they cost as much as a system call.
+There are no `Path` objects here: they cost as much as a system call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
-"""Text files that tools put beside labels: lists of classes or images."""
+"""Text files beside labels that are none: lists of classes or images."""
 
 
 def label_path(image: str) -> str:
@@ -22,7 +22,7 @@ def label_path(image: str) -> str:
 
 
 def by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """What stands before the names of paths, and the names, those of one folder that follow each other together."""
+    """Consecutive paths of one folder together: the folder with its separator, and the names."""
     start = 0
     for head, same in groupby([path[: path.rfind(os.sep) + 1] for path in paths]):
         stop = start + len(list(same))
@@ -60,7 +60,7 @@ SUFFIX_FORMATS: dict[str, tuple[str, ...]] = {
     "tiff": ("TIFF",),
     "webp": ("WEBP",),
 }
-"""The suffixes that Ultralytics takes for images, each with the formats that belong under it."""
+"""The suffixes of images for Ultralytics, each with Pillow's names of the formats that it stands for."""
 
 
 _COMMON = frozenset((".jpg", ".png", ".JPG"))
@@ -77,15 +77,14 @@ def is_image(name: str) -> bool:
 
 
 class Stamp(NamedTuple):
-    """What a file's entry says of it.
+    """What the file system says of a file.
 
     Attributes:
         size: bytes.
-        mtime_ns: nanoseconds of the last change, as programs may set it: unpacked files get the times in the archive,
-            so that a changed file of the same size may have the time of the one before.
-        device, inode: the device, and the number of the file on it; a file that is written anew may get the number of
-            the one before.
-        ctime_ns: nanoseconds of the last change of content or entry, which nothing sets back.
+        mtime_ns: nanoseconds of the last change; programs may set it (unpacked files get the times in the archive), so
+            a changed file of the same size may have the old time.
+        device, inode: its device, and its number there; a file that is written again may get the old number.
+        ctime_ns: nanoseconds of the last change of content or entry, which programs cannot set.
     """
 
     size: int
@@ -95,15 +94,15 @@ class Stamp(NamedTuple):
     ctime_ns: int = 0
 
 
-NOTHING = Stamp(0, 0, 0, 0)
+NO_FILE = Stamp(0, 0, 0, 0)
 """The stamp of a file that does not exist, or is not a regular one."""
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """The stamp of a file; device and number as signed numbers of 64 bits, as columns hold them."""
+    """The stamp of a file; device and inode as signed 64-bit numbers, for columns."""
     return Stamp(status.st_size, status.st_mtime_ns, _signed(status.st_dev), _signed(status.st_ino), status.st_ctime_ns)
 
 
 def _signed(number: int) -> int:
-    """Some file systems number their files from 2^63 on."""
+    """Some file systems have inodes above 2^63."""
     return number - (number >> 63 << 64)

@@ -1,8 +1,7 @@
-"""Lists one folder, here or in a process of its own: for large ones the system's answers take most of a second lint.
+"""Lists one folder, here or in a process of its own: in large folders this takes most of the time of a second lint.
 
-This file is also the program of that process, which must start fast: it imports what it needs, no `typing`, and
-`subprocess` for the other one only. Names and stamps stay packed until someone asks for them: where nothing has
-changed, a hash of them is all that is wanted.
+This file is also the program of that process, which must start fast: it imports no `typing`, and no `subprocess`.
+Names and stamps stay packed until they are asked for: where nothing has changed, their hash is enough.
 """
 
 from __future__ import annotations
@@ -13,6 +12,10 @@ import struct
 import sys
 from collections.abc import Iterable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+
 LARGE = 1 << 20
 """A folder is large if its own entry takes so many bytes, which is some ten thousand names."""
 STAMP = struct.Struct("=qqQQq")
@@ -21,38 +24,44 @@ _LENGTHS = struct.Struct("=5Q")
 
 
 class Scan:
-    """What a folder holds, in the order of the system.
+    """The entries of a folder, in the order of the system.
 
     Attributes:
-        packed: the names of everything but folders, with a zero behind each.
+        packed: the names of everything but folders, each followed by a zero byte.
         odd: those of them that are no regular files, likewise.
-        below: the folders in it, hidden ones aside, likewise, each as device, number and name between colons.
-        hidden: the hidden folders in it, likewise, each as nanoseconds of its last changes and name; what is in them is
-            not listed, but told when something comes or goes.
-        stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number, and nanoseconds of the
+        below: the folders in it that are not hidden, likewise, each as device, inode and name between colons.
+        hidden: the hidden folders in it, likewise, each as the nanoseconds of its last changes, and its name; they are
+            not listed themselves.
+        stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and inode, and nanoseconds of the
             last change of the entry; 0 for the odd ones.
     """
 
-    __slots__ = ("below", "hidden", "odd", "packed", "stamps")
+    __slots__ = ("_folders", "_names", "below", "hidden", "odd", "packed", "stamps")
 
     def __init__(self, packed: bytes, odd: bytes, below: bytes, hidden: bytes, stamps: bytes) -> None:
-        """Hold what was packed.
+        """Take the packed parts.
 
         Raises:
             ValueError: there are not as many stamps as names.
         """
         self.packed, self.odd, self.below, self.hidden, self.stamps = packed, odd, below, hidden, stamps
+        self._names: list[str] | None = None
+        self._folders: list[tuple[str, tuple[int, int]]] | None = None
         if len(stamps) != STAMP.size * packed.count(b"\0"):
             raise ValueError("not whole")
 
     def names(self) -> list[str]:
         """The names, as text."""
-        return os.fsdecode(self.packed).split("\0")[:-1]
+        if self._names is None:
+            self._names = os.fsdecode(self.packed).split("\0")[:-1]
+        return self._names
 
     def folders(self) -> list[tuple[str, tuple[int, int]]]:
-        """The folders in it: name, and device and number."""
-        lines = (line.split(":", 2) for line in os.fsdecode(self.below).split("\0")[:-1])
-        return [(name, (int(device), int(number))) for device, number, name in lines]
+        """The folders in it: name, and device and inode."""
+        if self._folders is None:
+            lines = (line.split(":", 2) for line in os.fsdecode(self.below).split("\0")[:-1])
+            self._folders = [(name, (int(device), int(number))) for device, number, name in lines]
+        return self._folders
 
     def hidden_folders(self) -> list[str]:
         """The names of the hidden folders in it."""
@@ -60,19 +69,19 @@ class Scan:
 
 
 def scan(folder: str) -> Scan:
-    """List a folder; one that is not there, or may not be read, holds nothing."""
+    """List a folder; nothing of one that does not exist, or may not be read."""
     names: list[bytes] = []
     odd: list[bytes] = []
     below: list[bytes] = []
     hidden: list[bytes] = []
     try:
         head = os.fsencode(os.path.join(folder, ""))  # noqa: PTH118 - no Path here
-        there = os.listdir(head)  # noqa: PTH208 - names alone
+        entries = os.listdir(head)  # noqa: PTH208 - names alone
     except (OSError, ValueError):
-        head, there = b"", []
-    stamps, end = bytearray(STAMP.size * len(there)), 0
+        head, entries = b"", []
+    stamps, end = bytearray(STAMP.size * len(entries)), 0
     look, regular, pack = os.stat, stat.S_ISREG, STAMP.pack_into
-    for name in there:
+    for name in entries:
         try:
             s = look(head + name)
         except (OSError, ValueError):  # a broken link, or one in a cycle
@@ -89,8 +98,7 @@ def scan(folder: str) -> Scan:
             continue
         names.append(name)
         end += STAMP.size
-    kept = bytes(memoryview(stamps)[:end])
-    return Scan(_joined(names), _joined(odd), _joined(below), _joined(hidden), kept)
+    return Scan(_joined(names), _joined(odd), _joined(below), _joined(hidden), bytes(memoryview(stamps)[:end]))
 
 
 def _joined(lines: list[bytes]) -> bytes:
@@ -105,40 +113,42 @@ def is_large(folder: str) -> bool:
         return False
 
 
-class Ahead:
-    """A folder that another process lists meanwhile."""
+def scan_aside(folder: str) -> subprocess.Popen[bytes]:
+    """Start a process that lists a folder; `scanned` waits for it.
 
-    def __init__(self, folder: str) -> None:
-        """Start it.
+    Raises:
+        OSError: no process can be started.
+    """
+    import subprocess
 
-        Raises:
-            OSError: no process can be started.
-        """
-        import subprocess
-
-        command = [sys.executable, "-I", "-S", __file__, folder, str(os.getpid())]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-
-    def take(self) -> Scan | None:
-        """Its answer, or None if it gave none."""
-        data, _ = self._process.communicate()
-        try:
-            return None if self._process.returncode else _unpack(data)
-        except (struct.error, ValueError):
-            return None
+    command = [sys.executable, "-I", "-S", __file__, folder, str(os.getpid())]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
 
-def start(folders: Iterable[str]) -> dict[str, Ahead | Scan]:
+def scanned(process: subprocess.Popen[bytes]) -> Scan | None:
+    """The answer of such a process, or None if it gave none."""
+    data, _ = process.communicate()
+    parts, at = [], _LENGTHS.size
+    try:
+        for length in () if process.returncode else _LENGTHS.unpack_from(data):
+            parts.append(data[at : at + length])
+            at += length
+        return Scan(*parts) if at == len(data) else None
+    except (struct.error, TypeError, ValueError):
+        return None
+
+
+def start(folders: Iterable[str]) -> dict[str, subprocess.Popen[bytes] | Scan]:
     """Let other processes list the large ones among some folders, one each, and list the others meanwhile.
 
     Those for which no process can be started are left out.
     """
-    started: dict[str, Ahead | Scan] = {}
+    started: dict[str, subprocess.Popen[bytes] | Scan] = {}
     several = list(dict.fromkeys(folders))
     large = list(filter(is_large, several))
     for folder in large:
         try:
-            started[folder] = Ahead(folder)
+            started[folder] = scan_aside(folder)
         except OSError:  # no more processes
             break
     return started | {folder: scan(folder) for folder in several if folder not in large}
@@ -149,19 +159,8 @@ def _pack(found: Scan) -> bytes:
     return b"".join((_LENGTHS.pack(*map(len, parts)), *parts))
 
 
-def _unpack(data: bytes) -> Scan:
-    lengths = _LENGTHS.unpack_from(data)
-    parts, at = [], _LENGTHS.size
-    for length in lengths:
-        parts.append(data[at : at + length])
-        at += length
-    if at != len(data):
-        raise ValueError("not whole")
-    return Scan(*parts)
-
-
 def _listed_from_within(folder: str) -> Scan:
-    """As `scan`; the system finds files a little faster from the folder that it stands in."""
+    """As `scan`, with the folder as the current one, in which the system finds files a little faster."""
     try:
         os.chdir(folder)
     except (OSError, ValueError):
@@ -170,7 +169,7 @@ def _listed_from_within(folder: str) -> Scan:
 
 
 def _end_with(parent: int) -> None:
-    """End this process once the one that asked has ended; several times a second is looked."""
+    """End this process once its parent has ended; checks twice a second."""
     import time
 
     while os.getppid() == parent:
@@ -180,7 +179,7 @@ def _end_with(parent: int) -> None:
 
 if __name__ == "__main__":
     if hasattr(os, "getppid"):
-        import _thread  # what `threading` stands on
+        import _thread  # faster to import than `threading`
 
         _thread.start_new_thread(_end_with, (int(sys.argv[2]),))
     try:

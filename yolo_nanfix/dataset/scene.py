@@ -1,8 +1,8 @@
-"""The images with findings as values: their pixels, their boxes in pixels, and which defect belongs to which box.
+"""The images with findings, to be drawn or handed over: their boxes in pixels, and which finding belongs to which box.
 
-Image files are opened within the dataset's folders only, and only as the kinds of images that are trained on: what is
-not a regular file there, or holds something else than an image, is neither shown nor handed over. The name of an image
-is its path below the dataset's folder, whole: what a labelling tool gives back is matched by it.
+Only regular image files within the dataset's folders are opened, of the formats that are trained on; others are neither
+shown nor handed over. The name of an image is its whole path below the dataset's folder: labels that come back from a
+labelling tool are matched by it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS, is_polygon, numbers_
 from yolo_nanfix.files import NotRegular, Refusal, Within
 from yolo_nanfix.findings import Finding, Place, Severity
 
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
-"""Pillow's names of the formats that are opened; it knows others, which are drawings, documents or without any mark."""
+IMAGE_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
+"""Pillow's names of the formats that are opened; its others are drawings, documents or have no signature."""
 LARGEST_IMAGE = 1 << 30
-"""Bytes of an image file; a larger one, which may be nothing but a hole, is not copied."""
+"""Bytes of an image file at most; a larger one may be a sparse file."""
 TOO_MANY = 120_000_000
 """Images of more pixels are not decoded."""
 
@@ -41,7 +41,7 @@ Canvas = NDArray[np.uint8]
 
 
 def size_of(image: str, within: Within) -> tuple[int, int]:
-    """Width and height as an image is shown; (0, 0) if it is not there, or no image.
+    """Width and height of an image as shown; (0, 0) if it does not exist, or is no image.
 
     Raises:
         NotRegular: it may not be opened.
@@ -60,16 +60,16 @@ def size_of(image: str, within: Within) -> tuple[int, int]:
 
 
 def pixels_of(image: str, within: Within, area: int, longest: int) -> Canvas | None:
-    """An image as it is shown, EXIF rotation applied, as (H, W, 3) 8-bit BGR.
+    """An image as shown, EXIF rotation applied, as (H, W, 3) uint8 BGR.
 
     Args:
         image: its file.
         within: the folders from which it may be opened.
-        area: pixels that its header speaks of; too many are not decoded.
+        area: pixels by its header; an image of too many is not decoded.
         longest: a JPEG may be decoded at less than its size, down to this longer side.
 
     Returns:
-        None if it cannot be decoded, or not be opened.
+        None if it cannot be opened or decoded.
     """
     try:
         with within.open(image) as stream:
@@ -79,7 +79,7 @@ def pixels_of(image: str, within: Within, area: int, longest: int) -> Canvas | N
 
 
 class Taken:
-    """One image file, opened once: what is decoded is what is copied."""
+    """One image file, opened once, so that the decoded file is the copied one."""
 
     def __init__(self, stream: BinaryIO, image: str, area: int, longest: int) -> None:
         """Decode it; the arguments are those of `pixels_of`."""
@@ -96,7 +96,7 @@ class Taken:
 
 @contextmanager
 def taken(image: str, within: Within, area: int, longest: int) -> Iterator[Taken | None]:
-    """An image as long as a `with` block lasts; None if it is not there or may not be read."""
+    """An open image for a `with` block; None if it does not exist or may not be read."""
     try:
         stream = within.open(image)
     except (OSError, ValueError):
@@ -121,7 +121,7 @@ def _decoded(stream: BinaryIO, image: str, area: int, longest: int) -> Canvas | 
 
 
 def _cut_off(stream: BinaryIO) -> bool:
-    """Whether a file that cannot be decoded is an image but for an end that is missing."""
+    """Whether a file that cannot be decoded is a truncated image."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         stream.seek(0)
@@ -137,13 +137,13 @@ def _cut_off(stream: BinaryIO) -> bool:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of the formats that this Pillow can open."""
+    """The formats that this Pillow can open."""
     PILImage.init()
-    return tuple(name for name in FORMATS if name in PILImage.OPEN)
+    return tuple(name for name in IMAGE_FORMATS if name in PILImage.OPEN)
 
 
 def _tiff(stream: BinaryIO) -> Canvas | None:
-    """A TIFF by OpenCV, which can be told not to print what it thinks of damaged ones."""
+    """A TIFF by OpenCV, whose messages about damaged ones can be suppressed."""
     try:
         with silent():
             pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -166,13 +166,13 @@ def _bytes(pixels: NDArray[Any]) -> Canvas:
 
 
 Point = tuple[float, float]
-LARGEST = 16 * 2**20
-"""Bytes of a label file; the rows of a larger one are not drawn."""
+LARGEST_LABELS = 16 * 2**20
+"""Bytes of a label file at most; the rows of a larger one are not drawn."""
 _FAR = 2.0
 _UNWRITABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
-"""Characters that XML, JSON or lines of text cannot hold; others, as those that join letters, belong to names."""
+"""Characters that XML, JSON or lines of text cannot hold."""
 _UNTEXT, _UNFIT = re.compile(f"[{_UNWRITABLE}]"), re.compile(rf"[{_UNWRITABLE}\\]")
-"""What no text in a handoff can have, and no name: readers take backslashes for folders."""
+"""Characters that are replaced in texts and in names; in names also backslashes, which tools read as folders."""
 
 
 class Shape(NamedTuple):
@@ -202,13 +202,13 @@ class Scene(NamedTuple):
 
     Attributes:
         file: its path.
-        name: its name in what is written: its path below the dataset's folder, with slashes, unlike any other's.
-        original: the same path as it is on disk; another text only where a name cannot be written (`is_exact`).
+        name: its unique name in the output: its path below the dataset's folder, with slashes.
+        original: the same path as it is on disk, which differs if it cannot be written (`is_exact`).
         split: the split in which it is met.
         width, height: in pixels as it is shown, EXIF rotation applied; 0 if the image cannot be opened.
         shapes: the rows of its label file that can be drawn.
         defects: the findings that belong to none of these.
-        refused: its image and label files that are not opened, as they lie elsewhere or are no regular files.
+        refused: its image and label files that are not opened: they lie elsewhere or are no regular files.
     """
 
     file: str
@@ -234,17 +234,17 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class Album:
-    """What is known of the dataset.
+    """The dataset of the images.
 
     Attributes:
         data: its data.yaml.
         task: the task whose label format it has.
-        root: the folder below which the images lie: names of images start there.
+        root: the folder of the images, from which their names start.
         within: the folders from which files may be opened.
         names: class names by number.
         kpt_shape: keypoints and their dimensions, for pose.
         label_of: the path of the label file of an image; empty for classify.
-        split_of: the split of an image; empty where that is not known.
+        split_of: the split of an image; empty if unknown.
     """
 
     data: str
@@ -268,10 +268,10 @@ def describe(finding: Finding) -> str:
 
 
 def scenes(findings: Iterable[Finding], album: Album, most: int | None) -> list[Scene]:
-    """The images that findings are about, those with the worst first; both images of a pair, side by side.
+    """The images that findings are about, those with the worst first; both images of a pair, one after the other.
 
     Args:
-        findings: what was found; what a finding about the whole set explains is left out, as are those of no image.
+        findings: of which those of no image are left out, and those explained by one about the whole set.
         album: the dataset.
         most: at most so many images, but never one of a pair alone; None for all.
     """
@@ -284,19 +284,19 @@ def scenes(findings: Iterable[Finding], album: Album, most: int | None) -> list[
             if finding.partner is not None:
                 by_image.setdefault(finding.partner, []).append(_mirrored(shown).seen_from(start))
     chosen = _chosen(by_image, most)
-    names = _names(chosen, album.root)
+    names = _unique_names(chosen, album.root)
     return [scene_of(image, by_image[image], album, names[image]) for image in chosen]
 
 
 def unlabelled_scenes(images: Iterable[str], album: Album, most: int | None) -> list[Scene]:
-    """Images without labels and findings, as they are to be labelled."""
+    """Images without labels and findings, to be labelled."""
     chosen = [*images][:most]
-    names = _names(chosen, album.root)
+    names = _unique_names(chosen, album.root)
     return [scene_of(image, (), album, names[image]) for image in chosen]
 
 
 def _chosen(by_image: Mapping[str, Sequence[Finding]], most: int | None) -> list[str]:
-    """The images in order: each with its partners behind it, as many as there is room for."""
+    """The images in order, each followed by its partners; at most so many."""
     worst_first = sorted(by_image.items(), key=lambda item: (min(f.severity.rank for f in item[1]), item[0]))
     chosen: dict[str, None] = {}
     for image, found in worst_first:
@@ -309,7 +309,7 @@ def _chosen(by_image: Mapping[str, Sequence[Finding]], most: int | None) -> list
 
 
 def _mirrored(finding: Finding) -> Finding:
-    """The finding about a pair as it is told of its other image."""
+    """A finding about a pair, for the other image."""
     values = {"other": finding.image, "said": finding.message}
     place, other = Place(finding.partner or ""), (Place(finding.image or ""),)
     said = replace(finding, says="{other}: {said}", values=values, related=other)
@@ -323,7 +323,7 @@ def scene_of(image: str, found: Sequence[Finding], album: Album, name: str | Non
         image: its file.
         found: the findings about it; perhaps none.
         album: its dataset.
-        name: its name in what is written; its path as it is where that does not matter.
+        name: its name in the output; by default its path.
     """
     refused: list[tuple[str, Refusal]] = []
     width = height = 0
@@ -355,12 +355,12 @@ def below(image: str, root: str) -> str:
 
 
 def called(album: Album) -> str:
-    """What a dataset is called in what is passed on: its data.yaml from the folder around it on, or its folder."""
+    """The name of a dataset in the output: the last two parts of the path of its data.yaml or folder."""
     return "/".join(Path(os.path.abspath(album.data)).parts[-2:]).lstrip(os.sep)  # noqa: PTH100
 
 
-def _names(images: Sequence[str], root: str) -> dict[str, str]:
-    """The name of each image: its path; where that cannot be written, one like it that no image has."""
+def _unique_names(images: Sequence[str], root: str) -> dict[str, str]:
+    """A unique name for each image: its path; if that cannot be written, a similar one."""
     paths = {image: below(image, root) for image in images}
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -377,14 +377,14 @@ def _names(images: Sequence[str], root: str) -> dict[str, str]:
 
 
 def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding], cut: bool) -> Iterable[Shape]:
-    """The rows of a label file that can be drawn; `cut`: only class and box of each row count.
+    """The rows of a label file that can be drawn; with `cut` only class and box of each row.
 
     Raises:
         NotRegular: the file may not be opened.
     """
     try:
-        data = album.within.read(label, LARGEST + 1)
-        if len(data) > LARGEST:
+        data = album.within.read(label, LARGEST_LABELS + 1)
+        if len(data) > LARGEST_LABELS:
             raise NotRegular(label, Refusal.LARGE)
         text = data.decode("utf-8-sig")
     except NotRegular:
@@ -397,7 +397,7 @@ def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding
     for number, words in rows_of(text):
         values = numbers_of(words[:PLAIN_COLUMNS] if cut else words)
         if values is not None and _is_drawn(values, album.task):
-            yield _shape(number, values, album, size, tuple(by_line.get(number, ())))
+            yield _shape_of_row(number, values, album, size, tuple(by_line.get(number, ())))
 
 
 def _is_drawn(values: list[float], task: str) -> bool:
@@ -408,7 +408,9 @@ def _is_drawn(values: list[float], task: str) -> bool:
     return max(map(abs, corners)) <= _FAR
 
 
-def _shape(line: int, values: list[float], album: Album, size: tuple[int, int], defects: tuple[Finding, ...]) -> Shape:
+def _shape_of_row(
+    line: int, values: list[float], album: Album, size: tuple[int, int], defects: tuple[Finding, ...]
+) -> Shape:
     """One row in pixels."""
     width, height = size
     number = int(values[0])

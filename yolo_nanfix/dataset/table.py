@@ -1,6 +1,6 @@
-"""The dataset as columns: one row an image, and one row a label; what rules over the whole set are asked with.
+"""The dataset as columns, one row per image and one per label row, for rules over the whole set.
 
-Everything in it can be written to a file and read back without looking at the dataset again.
+All of it can be cached in a file and read back without the dataset.
 """
 
 from __future__ import annotations
@@ -31,25 +31,24 @@ class Table:
         labelled: (N,) bool, whether the label file exists.
         size: (N,) int64, bytes of the image file.
         inode: (N, 2) int64, device and file number; equal for two names of one file, 0 where there is no file.
-        width: (N,) int32, pixels as trained on, turned by EXIF; 0 if unknown.
-        height: (N,) int32, the same.
-        turn: (N,) int8, the orientation by which training turns the stored image, 1 (upright) to 8; from 5 on the
+        width, height: (N,) int32, pixels as trained on, rotated by EXIF; 0 if unknown.
+        turn: (N,) int8, the orientation that training applies to the stored image, 1 (upright) to 8; from 5 on the
             stored width is the height.
         content: (N,) uint64, a hash of the size and of the first bytes of the file: equal files have equal hashes, and
-            files of equal hashes are nearly always equal. 0 where the file cannot be read.
-        looks: (N, 8) uint64, perceptual hashes of the image and of its mirrored and turned copies; empty (0, 8) unless
+            files of equal hashes are nearly always equal. 0 if the file cannot be read.
+        looks: (N, 8) uint64, perceptual hashes of the image and of its mirrored and rotated copies; empty (0, 8) unless
             the images were decoded.
         grey: (N,) bool, the header says that the image has no colours.
         alpha: (N,) bool, the header says that the image has an alpha channel, and no colours are multiplied by it.
         polygons: (N,) bool, Ultralytics reads the label file as polygons.
         lines: (N,) int32, rows of its label file, those among them that cannot be read.
         npy: (N,) int8, 1 if a usable .npy of the image's size and of 8 bits replaces it, 2 if any other does, else 0.
-        clues: (N, COUNT) int32, what else its label file tells: how often each `clues.Clue` is met.
+        clues: (N, COUNT) int32, how often each `clues.Clue` occurs in its label file.
         fate: (N,) uint8, what becomes of it when Ultralytics scans the split; the bits are those of `fates`.
         row_image: (R,) int32, index of the image of each label row.
         row_line: (R,) int32, 1-based line in its label file.
         row_cls: (R,) float32, class.
-        row_box: (R, 4) float32, x, y, w, h; for a polygon, of the box around it.
+        row_box: (R, 4) float32, x, y, w, h normalised; for a polygon, of the box around it.
     """
 
     files: tuple[str, ...]
@@ -87,7 +86,7 @@ class Table:
 
     @cached_property
     def each(self) -> NDArray[np.int64]:
-        """(N,) int64, how many rows could be read of each image."""
+        """(N,) int64, how many rows of each image could be read."""
         return np.asarray(np.bincount(self.row_image, minlength=len(self.files)), np.int64)
 
     @cached_property
@@ -105,7 +104,7 @@ class Table:
         return self.of_rows(self.inside(split))
 
     def images_in(self, split: str | None) -> NDArray[np.int64] | slice:
-        """What indexes the images of a split, or of the whole set (None)."""
+        """An index of the images of a split, or of all images (None)."""
         return slice(None) if split is None else self.members[split]
 
     def splits_in(self, split: str | None) -> tuple[str, ...]:
@@ -113,22 +112,22 @@ class Table:
         return tuple(self.splits) if split is None else (split,)
 
     def of_rows(self, values: NDArray[T]) -> NDArray[T]:
-        """(R,) what belongs to the image of each row, of (N,) what belongs to each image."""
+        """(R,) the value of the image of each row, from (N,) a value per image."""
         return np.repeat(values, self.each) if self._by_image else values[self.row_image]
 
     @cached_property
     def identity(self) -> NDArray[np.int64]:
-        """(N,) int64, one number for each file on disk, from its device and number; 0 where there is no file."""
+        """(N,) int64, one number for each file on disk, from its device and inode; 0 where there is no file."""
         return np.where(self.inode[:, 1] != 0, (self.inode[:, 0] << 44) ^ self.inode[:, 1], 0)
 
     @cached_property
     def distinct(self) -> bool:
-        """Whether no file on disk is met under two names."""
+        """Whether no file on disk has two names in the set."""
         known = np.sort(self.identity[self.identity != 0])
         return not (known[1:] == known[:-1]).any()
 
     def among(self, images: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """(n,) bool, which of n images are, as files on disk, among others; names of nothing are not."""
+        """(n,) bool, which of n images are, as files on disk, among others; missing files are not."""
         own, known = self.identity[images], self.identity[others]
         if not self.distinct:
             return np.isin(own, known[known != 0])
@@ -142,7 +141,7 @@ class Table:
 
 
 Where = Callable[[int], tuple[int | None, str]]
-"""From the number of a row in an annotation file to its line (None if unknown) and what it is called there."""
+"""From the number of a row in an annotation file to its line (None if unknown) and its name in messages."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +149,10 @@ class Studied:
     """One dataset.
 
     Attributes:
-        config: its data.yaml, or what stands for it.
+        config: its data.yaml, or the values used instead.
         task: the task whose labels were read.
         table: its images and rows.
-        where: for each annotation file how findings call its rows; without an entry by their line.
+        where: for each annotation file the names of its rows in findings; else they are named by line.
     """
 
     config: DataConfig
@@ -163,4 +162,4 @@ class Studied:
 
 
 Study = Callable[[Studied], None]
-"""What is called with it, once for each dataset that was linted."""
+"""A function that is called once for each dataset that was linted."""

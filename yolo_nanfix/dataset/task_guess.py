@@ -1,7 +1,7 @@
-"""Which task a dataset is labelled for: told by `kpt_shape`, or by the columns of its label rows.
+"""Which task a dataset is labelled for: by `kpt_shape`, or by the columns of its label rows.
 
-A few label files of each folder are read. Only where their rows differ are all of them counted, so that what is said of
-a mixed set does not hang on the sample.
+A few label files of each folder are read; where their rows differ all of them, so that the answer for a mixed set does
+not depend on the sample.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from yolo_nanfix.dataset.paths import NO_LABELS
 from yolo_nanfix.tasks import Basis, TaskBasis
 
 SAMPLE = 32
-"""Label files that are looked at first, spread over the folders: about a millisecond."""
-MOST = 20_000
-"""Label files that are looked at where the rows of the first ones differ."""
-HEAD = 1 << 16
-"""Bytes of a label file that are looked at; some hundred rows."""
-BOX, CORNERS, POLYGON = 5, 9, 7
+"""Label files that are read first, spread over the folders: about a millisecond."""
+MOST_LABELS = 20_000
+"""Label files that are read where the rows of the first ones differ."""
+LABEL_HEAD = 1 << 16
+"""Bytes of a label file that are read: some hundred rows."""
+BOX, OBB, POLYGON = 5, 9, 7
 """Columns of a row of detection, of an oriented box, and of the smallest polygon."""
 CORNERS_SHARE = 0.95
 """So many of the rows with corners must have four for a set of oriented boxes: in one of polygons others are common."""
-TURNED_SHARE, TURNED = 0.8, 0.5
-"""Fewer will do where this share of them are turned parallelograms, as rectangles are in any unit: outlines of four
-corners that somebody clicked are none, and boxes among outlines are upright."""
+ROTATED_SHARE, ROTATED = 0.8, 0.5
+"""Fewer are enough if this share of them are rotated parallelograms, as rectangles are in any unit: outlines of four
+clicked corners are none, and boxes among outlines are upright."""
 NEAR, UPRIGHT = 0.004, 0.01
 """A parallelogram closes but for this share of the image; along an upright edge one coordinate changes by less."""
 SCORED = 11
-"""Columns of an oriented box with a confidence and the number of a track behind it."""
+"""Columns of an oriented box, followed by a confidence and a track number."""
 SLOPPY = 1.5
 """Coordinates reach no further."""
 POINT = 3
@@ -45,83 +45,116 @@ POINT = 3
 VISIBLE = (0.0, 1.0, 2.0)
 
 
-class Look(NamedTuple):
-    """What was seen in one label file, as it is cached.
+class RowCounts(NamedTuple):
+    """The label rows of one file, or of several, by their columns.
 
     Attributes:
-        stamp: bytes and times of the file.
-        columns: how many rows have how many columns.
+        stamp: bytes and times of the file, by which what is cached of it is checked.
+        columns: how many rows have how many columns; numbers of columns are text, as JSON has them.
         pointed: whether every row could be a box with keypoints and their visibility.
-        tracked: rows with a confidence and the number of a track.
-        turned: rows whose four corners are a turned rectangle.
-        scored: rows of four corners, a confidence and the number of a track.
+        tracked: rows of seven columns that a tracker may have written: class, box, confidence and a whole number.
+        rotated: rows whose four corners are a rotated rectangle.
+        scored: rows of four corners, a confidence and a track number.
+        files: how many files they are of.
     """
 
     stamp: tuple[int, ...]
     columns: Mapping[str, int]
     pointed: bool
     tracked: int
-    turned: int
+    rotated: int
     scored: int
+    files: int = 1
+
+    @property
+    def _trackers(self) -> bool:
+        """Whether all rows of polygon width are a tracker's."""
+        wide = sum(count for width, count in self.columns.items() if int(width) >= POLYGON)
+        return bool(self.tracked) and self.tracked == wide
+
+    def _of(self, *widths: int) -> int:
+        return sum(self.columns.get(str(width), 0) for width in widths)
+
+    @property
+    def boxes(self) -> int:
+        """Rows that are boxes, perhaps with one more column, or a tracker's."""
+        return self._of(BOX, BOX + 1) + (self.tracked if self._trackers else 0)
+
+    @property
+    def corners(self) -> int:
+        """Oriented boxes; also those with a confidence and a track number if all rows of that width are such."""
+        return self._of(OBB, OBB + 1) + (self.scored if self.scored == self._of(SCORED) else 0)
+
+    @property
+    def oriented(self) -> bool:
+        """Whether outlines are oriented boxes rather than polygons."""
+        outlines = self.corners + self.polygons
+        if self.corners >= CORNERS_SHARE * outlines:
+            return True
+        return self.corners >= ROTATED_SHARE * outlines and self.rotated >= ROTATED * self.corners
+
+    @property
+    def polygons(self) -> int:
+        """Polygons; those with an even number of columns have one more, a confidence or an id."""
+        wide = sum(count for width, count in self.columns.items() if int(width) >= POLYGON)
+        return 0 if self._trackers else wide - self.corners
+
+    @property
+    def keypoints(self) -> bool:
+        """Whether all rows have the same keypoints."""
+        return self.pointed and len(self.columns) == 1
+
+    @property
+    def differ(self) -> bool:
+        """Whether the rows are of several kinds."""
+        return sum(count > 0 for count in (self.boxes, self.corners, self.polygons)) > 1 and not self.keypoints
 
 
-class Looks:
-    """The label files that were looked at; those that have not changed since are not opened again."""
-
-    def __init__(self, known: Any = None) -> None:
-        """`known` is what `kept` gave, read back from JSON; anything else is as good as nothing."""
-        self._known = known if isinstance(known, Mapping) else {}
-        self.kept: dict[str, Look] = {}
-
-    def few(self) -> dict[str, Look]:
-        """Those that are worth caching: of a mixed set, whose labels are all looked at, not all."""
-        return dict(islice(self.kept.items(), SAMPLE))
-
-    def at(self, file: str) -> Look | None:
-        """What is in a label file; None if it cannot be read."""
-        try:
-            status = os.stat(file)  # noqa: PTH116
-            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-                return None
-            stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            held = self._cached(file, stamp)
-            self.kept[file] = held if held is not None else _look(file, stamp)
-        except (OSError, ValueError):
-            return None
-        return self.kept[file]
-
-    def _cached(self, file: str, stamp: tuple[int, ...]) -> Look | None:
-        try:
-            held = Look(*self._known[file])
-            columns = {str(int(width)): int(count) for width, count in held.columns.items()}
-            counts = int(held.tracked), int(held.turned), int(held.scored)
-            look = Look(tuple(held.stamp), columns, bool(held.pointed), *counts)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None
-        return look if look.stamp == stamp else None
-
-
-def guess(config: DataConfig, folders: Folders, looks: Looks) -> Basis:
-    """The task that a dataset with label files speaks for.
+def guess(config: DataConfig, folders: Folders, cached: Any = None) -> tuple[Basis, dict[str, RowCounts]]:
+    """The task that the labels of a dataset are for, and some of the label files that were read, to be cached.
 
     Args:
         config: its resolved data.yaml.
         folders: its folders, which were listed.
-        looks: what was seen in label files before; holds afterwards what was seen now.
+        cached: the label files of an earlier guess, read back from JSON; those that are unchanged are not read again.
     """
     if config.layout is Layout.CLASS_FOLDERS:
-        return Basis(TaskBasis.CLASS_FOLDERS, "classify", {"folders": config.nc})
+        return Basis(TaskBasis.CLASS_FOLDERS, "classify", {"folders": config.nc}), {}
     if config.layout is Layout.IMAGES:
-        return Basis(TaskBasis.IMAGES, UNLABELLED)
+        return Basis(TaskBasis.IMAGES, UNLABELLED), {}
     if config.raw.get("kpt_shape") is not None:
-        return Basis(TaskBasis.KPT_SHAPE, "pose")
+        return Basis(TaskBasis.KPT_SHAPE, "pose"), {}
+    read: dict[str, RowCounts] = {}
+    cached = cached if isinstance(cached, Mapping) else {}
     names = {folder: folders.names(folder) for folder in folders.homes_of_labels}
-    total = sum(map(len, names.values()))
-    seen = _count(map(looks.at, filter(_is_label, _spread(names, SAMPLE))))
-    if total > SAMPLE and (not seen.columns or _differ(seen)):
+    seen = _total(_read_files(filter(_is_label, _spread(names, SAMPLE)), cached, read))
+    if sum(map(len, names.values())) > SAMPLE and (not seen.columns or seen.differ):
         labels = {folder: sorted(filter(_is_label, some)) for folder, some in names.items()}
-        seen = _count(map(looks.at, _spread(labels, MOST)))
-    return _decide(seen)
+        seen = _total(_read_files(_spread(labels, MOST_LABELS), cached, read))
+    return _decide(seen), dict(islice(read.items(), SAMPLE))
+
+
+def _read_files(files: Iterable[str], cached: Mapping[str, Any], read: dict[str, RowCounts]) -> Iterator[RowCounts]:
+    """The rows of label files that can be read, which are put into `read`."""
+    for file in files:
+        try:
+            status = os.stat(file)  # noqa: PTH116
+            if stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                read[file] = _from_cache(cached.get(file), stamp) or _count_rows(file, stamp)
+                yield read[file]
+        except (OSError, ValueError):
+            continue
+
+
+def _from_cache(values: Any, stamp: tuple[int, ...]) -> RowCounts | None:
+    try:
+        times, columns, pointed, tracked, rotated, scored, _ = values
+        counts = {str(int(width)): int(count) for width, count in columns.items()}
+        found = RowCounts(tuple(times), counts, bool(pointed), int(tracked), int(rotated), int(scored))
+    except (TypeError, ValueError, AttributeError):
+        return None
+    return found if found.stamp == stamp else None
 
 
 def _is_label(file: str) -> bool:
@@ -137,66 +170,24 @@ def _spread(names: Mapping[str, Sequence[str]], most: int) -> Iterator[str]:
             yield f"{folder}{os.sep}{some[int(i * step)]}"
 
 
-class _Rows:
-    """Label rows by their columns."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.columns: Counter[int] = Counter()
-        self.tracked = 0
-        """Rows of seven columns that a tracker may have written: class, box, confidence and a whole number."""
-        self.turned = 0
-        self.scored = 0
-        self.pointed = True
-        """Whether every row could be a box with keypoints and their visibility."""
-
-    @property
-    def boxes(self) -> int:
-        return self.columns[BOX] + self.columns[BOX + 1] + (self.tracked if self._trackers else 0)
-
-    @property
-    def _trackers(self) -> bool:
-        """Whether no row of polygon width is anything but a tracker's."""
-        return bool(self.tracked) and self.tracked == sum(n for width, n in self.columns.items() if width >= POLYGON)
-
-    @property
-    def corners(self) -> int:
-        """Those with a confidence and a number too, where no row of that width is anything else."""
-        scored = self.scored if self.scored == self.columns[SCORED] else 0
-        return self.columns[CORNERS] + self.columns[CORNERS + 1] + scored
-
-    @property
-    def oriented(self) -> bool:
-        """Whether outlines are oriented boxes rather than polygons."""
-        outlines = self.corners + self.polygons
-        if self.corners >= CORNERS_SHARE * outlines:
-            return True
-        return self.corners >= TURNED_SHARE * outlines and self.turned >= TURNED * self.corners
-
-    @property
-    def polygons(self) -> int:
-        """Odd numbers of columns are polygons; even ones are polygons with one more, a confidence or an id."""
-        wide = sum(count for width, count in self.columns.items() if width >= POLYGON) - self.corners
-        return 0 if self._trackers else wide
+def _total(files: Iterable[RowCounts]) -> RowCounts:
+    """The rows of several files together."""
+    every = list(files)
+    columns: Counter[str] = Counter()
+    for one in every:
+        columns.update(one.columns)
+    return RowCounts(
+        stamp=(),
+        columns=columns,
+        pointed=all(one.pointed for one in every),
+        tracked=sum(one.tracked for one in every),
+        rotated=sum(one.rotated for one in every),
+        scored=sum(one.scored for one in every),
+        files=len(every),
+    )
 
 
-def _count(looks: Iterable[Look | None]) -> _Rows:
-    """Count the rows of label files."""
-    seen = _Rows()
-    for look in looks:
-        if look is None:
-            continue
-        seen.files += 1
-        for width, count in look.columns.items():
-            seen.columns[int(width)] += count
-        seen.tracked += look.tracked
-        seen.turned += look.turned
-        seen.scored += look.scored
-        seen.pointed = seen.pointed and look.pointed
-    return seen
-
-
-def _look(file: str, stamp: tuple[int, ...]) -> Look:
+def _count_rows(file: str, stamp: tuple[int, ...]) -> RowCounts:
     """Read a label file.
 
     Raises:
@@ -205,15 +196,15 @@ def _look(file: str, stamp: tuple[int, ...]) -> Look:
     data = b""
     if stamp[0]:  # what says that it is empty may be a file of the system, which would be waited for
         with open(file, "rb") as stream:
-            data = stream.read(HEAD)
+            data = stream.read(LABEL_HEAD)
     lines = data.splitlines()
-    if len(data) == HEAD:
+    if len(data) == LABEL_HEAD:
         lines = lines[:-1]
     rows = [words for line in lines if (words := line.split())]
     columns = {str(width): count for width, count in Counter(map(len, rows)).items()}
     wide = [numbers for words in rows if len(words) > BOX and (numbers := numbers_of(words))]  # in most sets none
-    counts = (sum(map(told, wide)) for told in (_tracked, _turned, _scored))
-    return Look(stamp, columns, len(wide) == len(rows) and all(map(_pointed, wide)), *counts)
+    counts = (sum(map(test, wide)) for test in (_tracked, _rotated, _scored))
+    return RowCounts(stamp, columns, len(wide) == len(rows) and all(map(_pointed, wide)), *counts)
 
 
 def _pointed(row: Sequence[float]) -> bool:
@@ -230,11 +221,11 @@ def _tracked(row: Sequence[float]) -> bool:
     return inside and width > 0 and height > 0 and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 
-def _turned(row: Sequence[float]) -> bool:
+def _rotated(row: Sequence[float]) -> bool:
     """Whether the four corners of a row are a parallelogram that is not upright."""
-    if not CORNERS <= len(row) <= SCORED:
+    if not OBB <= len(row) <= SCORED:
         return False
-    x, y = row[1:CORNERS:2], row[2:CORNERS:2]
+    x, y = row[1:OBB:2], row[2:OBB:2]
     if any(abs(c[0] + c[2] - c[1] - c[3]) > NEAR for c in (x, y)):
         return False
     return min(abs(x[0] - x[1]), abs(y[0] - y[1])) > UPRIGHT and min(abs(x[1] - x[2]), abs(y[1] - y[2])) > UPRIGHT
@@ -248,26 +239,15 @@ def _scored(row: Sequence[float]) -> bool:
     return max(corners) <= SLOPPY and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 
-def _differ(seen: _Rows) -> bool:
-    """Whether the rows are of several kinds."""
-    kinds = (seen.boxes, seen.corners, seen.polygons)
-    return sum(count > 0 for count in kinds) > 1 and not _all_pointed(seen)
-
-
-def _all_pointed(seen: _Rows) -> bool:
-    """Whether all rows have the same keypoints."""
-    return seen.pointed and len(seen.columns) == 1
-
-
-def _decide(seen: _Rows) -> Basis:
+def _decide(seen: RowCounts) -> Basis:
     rows = sum(seen.columns.values())
     if not rows:
         return Basis(TaskBasis.NO_ROWS, "detect", {"files": seen.files})
     boxes, corners, polygons = seen.boxes, seen.corners, seen.polygons
     numbers = {"files": seen.files, "rows": rows, "boxes": boxes, "corners": corners, "polygons": polygons}
     numbers["other"] = rows - boxes - corners - polygons
-    if _all_pointed(seen):
-        (columns,) = seen.columns
+    if seen.keypoints:
+        (columns,) = map(int, seen.columns)
         return Basis(TaskBasis.KEYPOINT_ROWS, "pose", {"files": seen.files, "rows": rows, "columns": columns})
     if boxes + corners + polygons == 0:
         return Basis(TaskBasis.NO_ROWS, "detect", numbers)

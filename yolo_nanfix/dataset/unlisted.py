@@ -1,4 +1,4 @@
-"""Where Ultralytics does not look: folders of images beside those of the splits, and label files in other folders."""
+"""Files that Ultralytics does not read: images beside the splits, and label files in other folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yolo_nanfix.dataset.paths import folder_of, is_image, label_path
 from yolo_nanfix.files import ANYWHERE
 
 MOST_FOLDERS = 2000
-"""So many folders are looked at: the root may be a whole disk."""
+"""How many folders are searched: the root may be a whole disk."""
 SPLIT_NAMES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "eval", "holdout"))
 OTHER_SPLITS = ("test", "minival")
 
@@ -21,8 +21,8 @@ OTHER_SPLITS = ("test", "minival")
 def siblings(config: DataConfig) -> tuple[str, ...]:
     """Folders beside those of the splits that may hold images, and are in no split.
 
-    Beside `images/train` each folder counts, beside `train/images` each that holds `images`, and beside a folder of
-    the root those that are named as splits are: there may be anything.
+    Beside `images/train` each folder counts, beside `train/images` each that holds `images`, and in the root those with
+    the name of a split.
     """
     tops = [str(path) for paths in config.splits.values() for path in paths if path.is_dir()]
     known = {os.path.realpath(top) for top in tops}
@@ -44,7 +44,7 @@ def siblings(config: DataConfig) -> tuple[str, ...]:
 
 
 def _folders_in(folder: str) -> list[str]:
-    """The names of the folders in a folder, hidden ones and those of labels aside."""
+    """The names of the folders in a folder, except hidden ones and those of labels."""
     try:
         return sorted(
             entry.name
@@ -56,13 +56,13 @@ def _folders_in(folder: str) -> list[str]:
 
 
 def _overlaps(folder: str, known: Set[str]) -> bool:
-    """Whether a folder is one of those that are known, holds one or lies in one."""
+    """Whether a folder is one of the known ones, holds one or lies in one."""
     own = f"{folder}{os.sep}"
     return any(own.startswith(f"{one}{os.sep}") or f"{one}{os.sep}".startswith(own) for one in known)
 
 
 def images_below(top: str) -> list[str]:
-    """The images in and below a folder, as far as `MOST_FOLDERS` folders go; hidden ones aside."""
+    """The images in and below a folder, in at most `MOST_FOLDERS` folders; except hidden ones."""
     return [
         f"{folder}{os.sep}{name}"
         for folder, names in _below(top)
@@ -72,26 +72,26 @@ def images_below(top: str) -> list[str]:
 
 
 def state_below(top: str) -> bytes:
-    """What differs as soon as a file comes into or goes from a folder or one below it."""
+    """A value that changes when a file is added to or removed from a folder or one below it."""
     times: list[str] = []
     for folder, _ in _below(top):
         try:
             status = os.stat(folder)  # noqa: PTH116 - as elsewhere here
             times.append(f"{folder}\0{status.st_mtime_ns}\0{status.st_ctime_ns}")
-        except OSError:  # it goes just now
+        except OSError:  # it was removed meanwhile
             times.append(folder)
     return os.fsencode("\0".join(times))
 
 
 def _below(top: str) -> Iterator[tuple[str, list[str]]]:
-    """A folder and those below it, hidden ones aside, with the names of the files in each."""
+    """A folder and those below it, except hidden ones, with the names of the files in each."""
     for count, (folder, below, names) in enumerate(os.walk(top)):
         below[:] = sorted(name for name in below if name[0] != ".") if count < MOST_FOLDERS else []
         yield folder, names
 
 
 DEEPEST = 6
-"""So deep folders are looked at: the root may be a whole disk."""
+"""How deep folders are searched: the root may be a whole disk."""
 SHALLOW = 3
 """Folders so near to the root of a disk are not searched, unless data.yaml lies there."""
 ENOUGH = 0.5
@@ -100,7 +100,7 @@ _TRIED = 3
 _LEAST_NUMBERS = 3
 
 
-class Near(NamedTuple):
+class LabelFolder(NamedTuple):
     """Where label files of images were found.
 
     Attributes:
@@ -110,7 +110,7 @@ class Near(NamedTuple):
         capitals: folders of images or labels that are written with a capital, which Ultralytics does not know.
         nameless: whether the images lie in no folder `images`, so that their labels are looked for beside them.
         above: whether it is a folder above the one in which Ultralytics looks: the images lie in folders of their own.
-        repeated: how many of the names stand for several images each.
+        repeated: how many of the names are those of several images each.
     """
 
     folder: str
@@ -122,7 +122,7 @@ class Near(NamedTuple):
     repeated: int
 
 
-def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = frozenset()) -> Near | None:
+def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = frozenset()) -> LabelFolder | None:
     """The folder that holds label files named as most of some images; None if there is none.
 
     Args:
@@ -150,7 +150,7 @@ def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = f
     if len(names) < ENOUGH * len(stems) or not any(_is_label(f"{f}{os.sep}{found[f][1][0]}") for f in folders[:_TRIED]):
         return None
     folder = os.path.commonpath(folders)
-    return Near(
+    return LabelFolder(
         folder=folder,
         files=sum(found[one][0] for one in folders),
         matching=len(names),
@@ -167,7 +167,7 @@ def _stem(path: str) -> str:
 
 
 def _texts(top: str) -> Iterator[tuple[str, list[str]]]:
-    """The folders below and with `top` that hold .txt files, and their names; hidden ones and links aside."""
+    """The folders below and with `top` that hold .txt files, and their names; except hidden ones and links."""
     waiting = [(top, 0)]
     for _ in range(MOST_FOLDERS):
         if not waiting:

@@ -1,4 +1,4 @@
-"""A dataset that was read whole, as the columns of `Table`, and piece by piece."""
+"""Makes the columns of `Table`, and divides a set that was read whole into pieces."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def tabulate(
     config: DataConfig,
     task: str,
 ) -> Table:
-    """The columns of a dataset that was read whole.
+    """The table of a dataset that was read whole.
 
     Args:
         images: all image files, each once.
         splits: for each split the indices of its images, repeated where a file is listed twice.
         parts: the images and their label rows, in parts, as `pieces` gives them.
-        config: its data.yaml, or what stands for it.
+        config: its data.yaml, or the values used instead.
         task: `detect`, `segment`, `pose` or `obb`.
     """
     number = {name: i for i, name in enumerate(splits)}
@@ -73,12 +73,12 @@ def tabulate(
 
 
 SIZE = 1 << 20
-"""Points of a piece, with `PER_ROW` for each row, but at least one image."""
+"""Points of a piece at most, each row counting as `PER_ROW`; but at least one image."""
 PER_ROW = 4
 
 
 def pieces(images: Images, labels: Labels) -> Iterator[tuple[Images, Labels]]:
-    """Images and their label rows in order, some at a time, each counted from 0; of a small set all of them at once.
+    """Images and their label rows in order, some at a time, each counted from 0; all at once if the set is small.
 
     Args:
         images: all of a set.
@@ -92,16 +92,16 @@ def pieces(images: Images, labels: Labels) -> Iterator[tuple[Images, Labels]]:
     low = 0
     while low < count:
         high = max(low + 1, int(np.searchsorted(ends, ends[low] + SIZE, side="right")) - 1)
-        yield _images(images, low, high), _labels(labels, low, high, int(rows[low]), int(rows[high]))
+        yield _piece_of_images(images, low, high), _piece_of_labels(labels, low, high, int(rows[low]), int(rows[high]))
         low = high
 
 
-def _images(images: Images, low: int, high: int) -> Images:
+def _piece_of_images(images: Images, low: int, high: int) -> Images:
     columns = ImageColumns(*(column[low:high] for column in images.columns))  # type: ignore[arg-type]
     return Images(columns, {i - low: images[i] for i in range(low, high)})
 
 
-def _labels(labels: Labels, low: int, high: int, begin: int, end: int) -> Labels:
+def _piece_of_labels(labels: Labels, low: int, high: int, begin: int, end: int) -> Labels:
     points, some = slice(labels.first[begin], labels.first[end]), slice(begin, end)
     return Labels(
         files=tuple(file._replace(image=file.image - low) for file in labels.files[low:high]),

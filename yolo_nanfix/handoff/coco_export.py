@@ -1,4 +1,4 @@
-"""COCO JSON; what is wrong stands under `defects` of annotations and images."""
+"""COCO JSON, with the findings as `defects` of annotations and images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from yolo_nanfix.dataset.scene import Album, Scene, Shape, called, plain
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff.cvat import labels_of
 
-FILE = "annotations.json"
+COCO_FILE = "annotations.json"
 
 
-def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
+def coco_files(scenes: list[Scene], album: Album) -> dict[str, bytes]:
     """The files of the export by name: `annotations.json`. Images that cannot be opened are left out."""
     shown = [scene for scene in scenes if scene.width]
     labels = labels_of(album, shown)
@@ -33,7 +33,7 @@ def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
             annotations.append({**owner, **_annotation(shape)})
     info = {"description": plain(f"images with findings of yolo-nanfix in {called(album)}")}
     whole = {"info": info, "licenses": [], "categories": categories, "images": images, "annotations": annotations}
-    return {FILE: (json.dumps(whole, indent=1) + "\n").encode()}
+    return {COCO_FILE: (json.dumps(whole, indent=1) + "\n").encode()}
 
 
 def _annotation(shape: Shape) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 from yolo_nanfix.dataset.scene import Album, Scene, Shape, called, describe, plain
 from yolo_nanfix.findings import Finding
 
-FILE = "annotations.xml"
+CVAT_FILE = "annotations.xml"
 ATTRIBUTE = "defect"
 
 
-def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
+def cvat_files(scenes: list[Scene], album: Album) -> dict[str, bytes]:
     """The files of the export by name: `annotations.xml`. Images that cannot be opened are left out."""
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
@@ -35,18 +35,18 @@ def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
         for finding in scene.defects:
             _defect(ET.SubElement(image, "tag", label=tag, source="manual"), (finding,))
     ET.indent(root)
-    return {FILE: ET.tostring(root, encoding="utf-8", xml_declaration=True)}
+    return {CVAT_FILE: ET.tostring(root, encoding="utf-8", xml_declaration=True)}
 
 
 def labels_of(album: Album, scenes: list[Scene]) -> list[str]:
-    """The classes by number, then those that occur in labels although data.yaml does not have them."""
+    """The classes by number, then those in labels that data.yaml does not have."""
     known = [plain(name) for _, name in sorted(album.names.items())]
     met = sorted({shape.label for scene in scenes for shape in scene.shapes})
     return list(dict.fromkeys((*known, *met)))
 
 
 def tag_of(album: Album, scenes: list[Scene]) -> str:
-    """The name of the tag for defects: one that no class has."""
+    """A name for the tag of defects that is no class name."""
     name = "lint-defect"
     while name in labels_of(album, scenes):
         name += "_"
@@ -68,20 +68,20 @@ def _shape(image: ET.Element, shape: Shape, group: int) -> None:
     if shape.keypoints:
         common["group_id"] = str(group)
     if len(shape.polygon) > 2:
-        drawn = ET.SubElement(image, "polygon", {**common, "points": _points(shape.polygon)})
+        drawn = ET.SubElement(image, "polygon", {**common, "points": _point_text(shape.polygon)})
     else:
         sides = zip(("xtl", "ytl", "xbr", "ybr"), shape.box, strict=True)
         drawn = ET.SubElement(image, "box", {**common, **{name: f"{value:.2f}" for name, value in sides}})
     _defect(drawn, shape.defects)
     seen = [(x, y) for x, y, visible in shape.keypoints if visible]
     if seen:
-        _defect(ET.SubElement(image, "points", {**common, "points": _points(seen)}), ())
+        _defect(ET.SubElement(image, "points", {**common, "points": _point_text(seen)}), ())
 
 
-def _points(points: Iterable[tuple[float, float]]) -> str:
+def _point_text(points: Iterable[tuple[float, float]]) -> str:
     return ";".join(f"{x:.2f},{y:.2f}" for x, y in points)
 
 
 def _defect(parent: ET.Element, findings: Iterable[Finding]) -> None:
-    """The attribute that says what is wrong; empty where nothing is."""
+    """The attribute with the findings; empty without any."""
     ET.SubElement(parent, "attribute", name=ATTRIBUTE).text = "; ".join(map(describe, findings))

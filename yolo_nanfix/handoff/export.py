@@ -1,4 +1,4 @@
-"""Writes a handoff: built aside and renamed, so that it is there whole or not at all."""
+"""Writes a handoff: into a temporary folder that is renamed at the end, so that it exists whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco_export, cvat, label_studio, overlay, sheet
 
 MARK = "handoff.json"
-"""What is in the folder; only a folder that holds it is ever overwritten."""
-Progress = Callable[[int, int, str], None]
+"""The summary in the folder of a handoff; only a folder with this file is overwritten."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Unlabelled:
 
     Attributes:
         images: those worth labelling.
-        unsound: so many are dropped by Ultralytics, or damaged.
-        copies: so many of the others are copies of another image.
+        unsound: how many Ultralytics drops, or are damaged.
+        copies: how many of the others are copies of another image.
     """
 
     images: tuple[str, ...]
@@ -67,17 +66,17 @@ class HandedOver:
         images: images in it: those with findings, and the other one of each pair; or those to be labelled.
         boxes: rows of their labels.
         findings: findings about them.
-        unreadable: images that are not there or do not open as images; they are in the CSV and have an overlay, but no
+        unreadable: images that do not exist or cannot be decoded; they are in the CSV and have an overlay, but no other
             format takes them, and they are not copied.
         left_out: image and label files that were not opened, each with what it is: a link that leads elsewhere, a
-            pipe, a device ...; of such an image there is what an unreadable one has.
+            pipe, a device ...; such images are handled as unreadable ones.
         whole_set: findings about no single image, which are not handed over.
         explained: findings that follow from one about the whole set, which are not handed over either.
-        unsound: images without labels that are left out since Ultralytics drops them, or they are damaged.
-        copies: images without labels that are left out since they are copies of others.
-        renamed: images whose name cannot be written; they have another in what is handed over.
-        brought: `copy` or `link` if the images are in the folder `images`; None if they lie where they were.
-        root: the folder in which the dataset's images lie: names start there.
+        unsound: images without labels that are left out because Ultralytics drops them, or they are damaged.
+        copies: images without labels that are left out because they are copies of others.
+        renamed: images whose name cannot be written; they have another one in the handoff.
+        brought: `copy` or `link` if the images are in the folder `images`; None if they stay where they are.
+        root: the folder of the dataset's images, from which their names start.
         served: the folder that a labelling tool must serve to find the images; empty where it asks for none.
         files: the files to import, and the ones that they need.
     """
@@ -100,7 +99,11 @@ class HandedOver:
 
 
 def hand_over(
-    findings: Iterable[Finding], album: Album, out: Path, options: Options, progress: Progress | None = None
+    findings: Iterable[Finding],
+    album: Album,
+    out: Path,
+    options: Options,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> HandedOver:
     """Write the images with findings, or those without labels, for labellers.
 
@@ -112,7 +115,7 @@ def hand_over(
         progress: called with (done, total, what) while images are drawn.
 
     Raises:
-        UsageError: `out` is there already, is not ours to overwrite, or cannot be written; then nothing was changed.
+        UsageError: `out` exists, is no handoff to overwrite, or cannot be written; then nothing was changed.
     """
     out, findings = Path(os.path.abspath(out)), tuple(findings)  # noqa: PTH100 - without following links
     if (earlier := unfinished.waiting(out)) is not None:  # a handoff was killed between two renames
@@ -153,7 +156,7 @@ def hand_over(
 
 
 def _summary(done: HandedOver, album: Album, options: Options) -> dict[str, Any]:
-    """What the folder says of itself; it is passed on, so it holds no path of this machine above the dataset."""
+    """The summary for the folder; it is passed on, so it holds no path of this machine above the dataset."""
     about = {"format": options.form, "data": plain(called(album)), "task": album.task}
     counts = {"images": done.images, "boxes": done.boxes, "findings": done.findings}
     left = {plain(below(file, album.root)): why for file, why in done.left_out.items()}
@@ -161,21 +164,26 @@ def _summary(done: HandedOver, album: Album, options: Options) -> dict[str, Any]
 
 
 def _refuse(out: Path, options: Options) -> None:
-    """Refuse a folder that is there, unless it is an earlier handoff and may be replaced."""
+    """Refuse a folder that exists, unless it is an earlier handoff and may be replaced."""
     if not out.parent.is_dir():
         raise UsageError(f"the folder {out.parent} does not exist")
     if not os.path.lexists(out):
         return
     if not options.overwrite:
-        raise UsageError(f"{out} is there already; --overwrite replaces an earlier handoff")
+        raise UsageError(f"{out} exists already; --overwrite replaces an earlier handoff")
     if out.is_symlink() or not (out / MARK).is_file():
         raise UsageError(f"{out} was not written by handoff (no {MARK} in it), so it is not overwritten")
 
 
 def _fill(
-    folder: Path, out: Path, scenes: list[Scene], album: Album, options: Options, progress: Progress | None
+    folder: Path,
+    out: Path,
+    scenes: list[Scene],
+    album: Album,
+    options: Options,
+    progress: Callable[[int, int, str], None] | None,
 ) -> tuple[list[Scene], list[str]]:
-    """Write everything into a folder that will be `out`; gives what is in it, and the names of the files to import."""
+    """Fill the folder that will be `out`; return the scenes in it and the names of the files to import."""
     if options.unlabelled is None:
         (folder / "overlays").mkdir()
     shown = []
@@ -192,19 +200,19 @@ def _fill(
         return below(scene.file if options.images is None else str(out / "images" / scene.name), served)
 
     if options.form == "cvat":
-        files = cvat.write(shown, album)
+        files = cvat.cvat_files(shown, album)
     elif options.form == "label-studio":
-        files = label_studio.write(shown, album, place)
+        files = label_studio.studio_files(shown, album, place)
     else:
-        files = coco_export.write(shown, album) if options.form == "coco" else {}
-    for name, content in {**files, **sheet.write(shown)}.items():
+        files = coco_export.coco_files(shown, album) if options.form == "coco" else {}
+    for name, content in {**files, **sheet.csv_file(shown)}.items():
         (folder / name).write_bytes(content)
     return shown, [*files] or [sheet.FILE]
 
 
 def _one(folder: Path, number: int, scene: Scene, album: Album, options: Options) -> Scene:
-    """Draw and bring one image; gives the scene as it is then, without a size if the file is no image."""
-    with taken(scene.file, album.within, scene.width * scene.height, overlay.LONGEST) as image:
+    """Draw and copy one image; return its scene, without a size if the file is no image."""
+    with taken(scene.file, album.within, scene.width * scene.height, overlay.LONGEST_SIDE) as image:
         if image is None or not scene.width or not image.is_image:
             scene = scene._replace(width=0, height=0, shapes=(), defects=scene.findings)
         elif options.images is not None:
@@ -215,11 +223,11 @@ def _one(folder: Path, number: int, scene: Scene, album: Album, options: Options
             else:
                 image.copy(target)
         if options.unlabelled is None:
-            drawn = overlay.draw(scene, None if image is None else image.pixels)
+            drawn = overlay.draw_overlay(scene, None if image is None else image.pixels)
             (folder / "overlays" / overlay.name_of(scene, number)).write_bytes(drawn)
     return scene
 
 
 def _served(out: Path, album: Album, options: Options) -> Path:
-    """The folder that Label Studio must serve: the one around the images, which may not be the images' own."""
+    """The folder that Label Studio must serve: the one above that of the images, which it does not accept itself."""
     return out.parent if options.images is not None else Path(album.root).parent

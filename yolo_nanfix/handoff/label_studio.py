@@ -1,7 +1,7 @@
-"""Label Studio: tasks with their annotations, and the labelling setup that they need.
+"""Label Studio: tasks with annotations, and the labelling setup.
 
-What it exports as YOLO is named by the image file without its folder. Where two folders have an image of one name, each
-folder is a file of tasks for a project of its own, so that no labels overwrite others.
+Label Studio names the labels that it exports as YOLO by the image file without its folder. If two folders have images
+of one name, each folder is a separate file of tasks for its own project, so that no labels are overwritten.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from xml.etree import ElementTree as ET
 from yolo_nanfix.dataset.scene import Album, Scene, Shape, describe, plain
 from yolo_nanfix.handoff.cvat import labels_of
 
-TASKS, SETUP = "tasks.json", "label_config.xml"
+TASKS_FILE, SETUP = "tasks.json", "label_config.xml"
 _SLUG = re.compile(r"[^A-Za-z0-9]+")
 _LONGEST_SLUG = 60
 SERVED = "/data/local-files/?d="
-"""How Label Studio names files below its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, which may not be `/`."""
+"""Start of Label Studio's URL of a file below LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, which may not be `/`."""
 
 
-def write(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> dict[str, bytes]:
+def studio_files(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> dict[str, bytes]:
     """The files of the export by name. Images that cannot be opened are left out.
 
     Args:
         scenes: the images.
         album: the dataset.
-        place: the path of the image of a scene from the folder on that Label Studio serves.
+        place: the path of the image of a scene, relative to the folder that Label Studio serves.
     """
     shown = [scene for scene in scenes if scene.width]
     codes = sorted({f"{f.code} {f.name}" for scene in shown for f in scene.findings})
@@ -44,15 +44,15 @@ def write(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> d
 
 
 def _projects(scenes: list[Scene]) -> dict[str, list[Scene]]:
-    """The files of tasks: one, or one a folder where an image file has the name of another but for the folder."""
+    """The files of tasks: one, or one per folder if images in different folders have the same stem."""
     stems = {PurePosixPath(scene.name).stem for scene in scenes}
     if len(stems) == len(scenes):
-        return {TASKS: scenes}
+        return {TASKS_FILE: scenes}
     by_folder: dict[str, list[Scene]] = {}
     for scene in scenes:
         by_folder.setdefault(str(PurePosixPath(scene.name).parent), []).append(scene)
     if len(by_folder) == 1:
-        return {TASKS: scenes}
+        return {TASKS_FILE: scenes}
     return {
         f"tasks-{number}-{_SLUG.sub('-', folder)[-_LONGEST_SLUG:].strip('-')}.json": by_folder[folder]
         for number, folder in enumerate(sorted(by_folder), 1)
@@ -60,7 +60,7 @@ def _projects(scenes: list[Scene]) -> dict[str, list[Scene]]:
 
 
 def _setup(labels: list[str], codes: list[str], points: int) -> ET.Element:
-    """The labelling setup: boxes, polygons, so many keypoints, defects to tick off, a note."""
+    """The labelling setup: boxes, polygons, so many keypoints, a checkbox per defect, a note."""
     view = ET.Element("View")
     ET.SubElement(view, "Image", name="image", value="$image", zoom="true")
     for name, kind in (("box", "RectangleLabels"), ("polygon", "PolygonLabels")):
@@ -81,7 +81,7 @@ def _setup(labels: list[str], codes: list[str], points: int) -> ET.Element:
 
 
 def _task(scene: Scene, number: int, path: str) -> dict[str, Any]:
-    """One image with its boxes; what is wrong stands at the box, as choices, and as a note."""
+    """One image with its boxes; the findings are at the box, as choices, and as a note."""
     size = {"original_width": scene.width, "original_height": scene.height, "image_rotation": 0, "to_name": "image"}
     result: list[dict[str, Any]] = []
     for shape in scene.shapes:

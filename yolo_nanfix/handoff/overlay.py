@@ -1,4 +1,4 @@
-"""Pictures of what is wrong: each image with its boxes, the offending ones red with their codes."""
+"""Overlays: each image with its boxes, those with findings red with their codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from yolo_nanfix.dataset.scene import Canvas, Scene, Shape
 
-LONGEST = 1280
+LONGEST_SIDE = 1280
 """Longer sides are scaled down to so many pixels."""
 SHORTEST = 320
 """Smaller images are scaled up, so that codes can be read."""
@@ -18,12 +18,12 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINES = 6
 
 
-def draw(scene: Scene, pixels: Canvas | None) -> bytes:
+def draw_overlay(scene: Scene, pixels: Canvas | None) -> bytes:
     """The overlay of one image as JPEG bytes.
 
     Args:
         scene: the image and its rows.
-        pixels: as `originals.pixels_of` gives them; without any, a grey field with the reason is drawn.
+        pixels: as from `scene.pixels_of`; None draws a grey field with the codes.
     """
     canvas, scale = _canvas(scene, pixels)
     offset = _margin(scene, scale)
@@ -32,16 +32,16 @@ def draw(scene: Scene, pixels: Canvas | None) -> bytes:
         _shape(canvas, shape, scale, offset)
     codes = dict.fromkeys(f"{f.code} {f.name}" for f in scene.defects)
     for number, text in enumerate(list(codes)[:_LINES]):
-        _text(canvas, text, (4, 4 + 18 * number), _RED)
+        _draw_text(canvas, text, (4, 4 + 18 * number), _RED)
     return bytes(cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
 
 
 def _canvas(scene: Scene, pixels: Canvas | None) -> tuple[Canvas, float]:
-    """The image as 8-bit BGR, scaled sensibly, and the scale."""
+    """The image as (H, W, 3) uint8 BGR with sides of `SHORTEST` to `LONGEST_SIDE`, and its scale."""
     if pixels is None:
         return np.full((240, SHORTEST, 3), 128, np.uint8), 1.0
     longest = max(scene.width, scene.height)
-    scale = min(LONGEST / longest, max(1.0, SHORTEST / longest))
+    scale = min(LONGEST_SIDE / longest, max(1.0, SHORTEST / longest))
     size = (max(1, round(scene.width * scale)), max(1, round(scene.height * scale)))
     way = cv2.INTER_AREA if pixels.shape[1] > size[0] else cv2.INTER_NEAREST
     return cv2.resize(pixels, size, interpolation=way).astype(np.uint8), scale
@@ -51,7 +51,7 @@ def _margin(scene: Scene, scale: float) -> tuple[int, int]:
     """How much room boxes outside the image need at its sides, in pixels of the canvas: x, y."""
     sides = [(-s.box[0], s.box[2] - scene.width, -s.box[1], s.box[3] - scene.height) for s in scene.shapes]
     reach = [max(0.0, *(side[i] for side in sides for i in pair)) if sides else 0.0 for pair in ((0, 1), (2, 3))]
-    room = [round(min(r * scale, LONGEST / 4)) + 4 if r * scale > 1 else 0 for r in reach]
+    room = [round(min(r * scale, LONGEST_SIDE / 4)) + 4 if r * scale > 1 else 0 for r in reach]
     return room[0], room[1]
 
 
@@ -73,11 +73,11 @@ def _shape(canvas: Canvas, shape: Shape, scale: float, offset: tuple[int, int]) 
     if shape.defects:
         left, top = at(*shape.box[:2])
         text = " ".join(dict.fromkeys(f.code for f in shape.defects))
-        _text(canvas, text, (left, top - 18 if top >= 18 else top + 2), _RED)
+        _draw_text(canvas, text, (left, top - 18 if top >= 18 else top + 2), _RED)
 
 
-def _text(canvas: Canvas, text: str, where: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """White on a field of the colour, inside the canvas."""
+def _draw_text(canvas: Canvas, text: str, where: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """White text on a rectangle of the colour, inside the canvas."""
     text = text.encode("ascii", "replace").decode()
     (width, height), base = cv2.getTextSize(text, _FONT, 0.45, 1)
     x = max(0, min(where[0], canvas.shape[1] - width - 4))

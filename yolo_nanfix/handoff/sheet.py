@@ -19,7 +19,7 @@ HEAD = (
 )  # fmt: skip
 
 
-def write(scenes: list[Scene]) -> dict[str, bytes]:
+def csv_file(scenes: list[Scene]) -> dict[str, bytes]:
     """The files of the export by name: `handoff.csv`, with images that cannot be opened, too."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\r\n")
@@ -43,7 +43,7 @@ def _text(text: str) -> str:
 
 
 def _about(findings: tuple[Finding, ...]) -> tuple[str, str, str, str]:
-    """Codes, worst severity, messages and what to do, each joined to one cell."""
+    """Codes, worst severity, messages and fixes, one cell each."""
     severity = worst(findings)
     texts = (text_cell("; ".join(dict.fromkeys(plain(text) for text in column))) for column in (
         [f.message for f in findings], [f.fix for f in findings],

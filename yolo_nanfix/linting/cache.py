@@ -1,14 +1,13 @@
-"""What lint caches of a dataset, outside of it: a file that has not changed is not read again.
+"""The cache of lint in the user's cache folder: files of a dataset that have not changed are not read again.
 
-Two files a dataset and way of linting, never a pickle: the columns, and the latest report as JSON with a hash of all
-stamps. As long as few files change, the columns stay as they are, and those few are read each time. Both files are
-written aside and put in place whole, so a crash leaves the old ones and several runs at once do not disturb each other.
-Each is true by itself, since it holds the stamps that it speaks of, so the two need not be of one run.
+Two files per dataset and options, never a pickle: the columns, and the latest report as JSON with a hash of all stamps.
+If few files change, the columns are not written again, and those few are read each time. Both files are replaced
+atomically, so a crash leaves the old ones and concurrent runs do not disturb each other. Each holds the stamps of its
+content, so the two need not be of one run.
 
-Each begins with its length and a hash of its name and of all that follows, so that no flipped bit, no lost end and no
-file in the place of another one is taken for what was written. It is read whole, not memory-mapped: nobody can cut it
-while it is looked at. The hash has no secret: who may write into the user's cache folder is the user, and what belongs
-to somebody else is not read.
+Each begins with its length and a hash of its name and content, which detects corruption, truncation and swapped files.
+It is read whole, not memory-mapped, so it cannot be truncated while in use. The hash has no secret: only the user may
+write into the cache folder, and files of other users are not read.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ from yolo_nanfix.tasks import Basis
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST = 100
-"""So many files of each kind are kept."""
+MOST_FILES = 100
+"""How many files of each kind are kept."""
 COLUMNS, LATEST = ".columns", ".findings"
 READERS = ("numpy", "PIL", "cv2", "simplejpeg", "yaml")
-"""What reads the files of a dataset for the rules."""
+"""The packages that read the files of a dataset."""
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
-"""Names another folder for the cache."""
+"""The environment variable for another cache folder."""
 MAGIC = b"nanfix1\n"
 BEGIN = len(MAGIC) + 8 + 16
-"""Bytes before the content: the magic, the length of the whole file, and the hash; a multiple of 8, as columns want."""
+"""Bytes before the content: magic, length of the whole file, and hash; a multiple of 8, to align the columns."""
 _LENGTH = 8
 _KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
-"""The names that numbers have in a file of safetensors."""
+"""The names of dtypes in a safetensors file."""
 
 
 def folder() -> Path:
-    """Where the cache is."""
+    """The folder of the cache."""
     if given := os.environ.get(ENVIRONMENT):
         return Path(given).absolute() / "lint"
     from platformdirs import user_cache_path
@@ -63,7 +62,7 @@ def folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _code() -> str:
-    """Changes when the rules do, Python, or what reads files: names, sizes and times of what the findings hang on."""
+    """A hash that changes with Python, this package's code, or the packages that read files."""
     here = Path(__file__).parent
     code = sorted((*here.rglob("*.py"), *here.with_name("dataset").rglob("*.py"), *here.parent.glob("*.py")))
     stamps = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in code]
@@ -71,7 +70,7 @@ def _code() -> str:
 
 
 def _package(name: str) -> tuple[object, ...]:
-    """Where a package is, and when it was put there; it is not imported."""
+    """The path, size and times of a package, which is not imported."""
     try:
         origin = getattr(find_spec(name), "origin", None)
         status = os.stat(origin or "")  # noqa: PTH116
@@ -81,7 +80,7 @@ def _package(name: str) -> tuple[object, ...]:
 
 
 def place(config: DataConfig, options: LintOptions) -> Path:
-    """The file for one dataset and way of linting; another one when data.yaml, the options or the rules change."""
+    """The file for one dataset and options; another one if data.yaml, the options or the rules change."""
     what = (
         str(config.yaml_file),
         config.yaml_file.read_bytes() if config.yaml_file.is_file() else b"",
@@ -96,13 +95,13 @@ def place(config: DataConfig, options: LintOptions) -> Path:
 
 
 class CachedColumns:
-    """The columns and texts of a dataset as they were cached."""
+    """The cached columns and texts of a dataset."""
 
     def __init__(self, data: memoryview) -> None:
-        """Find the columns in the content of a file of safetensors.
+        """Find the columns in the content of a safetensors file.
 
         Raises:
-            ValueError, TypeError, KeyError: it is none.
+            ValueError, TypeError, KeyError: it is invalid.
         """
         import numpy as np
 
@@ -118,27 +117,29 @@ class CachedColumns:
             raise ValueError("not a mapping")
 
     def column(self, name: str) -> NDArray[Any]:
-        """One column, by its name; what is written into it stays in memory."""
+        """One column, by its name; writing to it does not change the file."""
         return self._columns[name]
 
     def text(self, name: str) -> str:
-        """A text that was kept as a column of bytes."""
+        """A text, which is stored as a column of bytes."""
         return str(self._columns[name].data, "utf-8", "surrogateescape")
 
 
-def load(path: Path) -> CachedColumns | None:
+def load_columns(path: Path) -> CachedColumns | None:
     """The columns in a file, or None if there are no usable ones."""
     try:
-        data = read(path)
+        data = read_whole(path)
         return None if data is None else CachedColumns(data)
     except Exception:  # whatever the readers raise
         return None
 
 
-def save(path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> None:
-    """Put columns in place; a folder that cannot be written is no fault of the lint, so that nothing is raised.
+def save_columns(
+    path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str]
+) -> None:
+    """Write columns; does nothing if the folder cannot be written.
 
-    Of the files of one dataset the last three stay (of other options, say), and of all the last `MOST`.
+    The last three files of one dataset (with other options, say) are kept, and the last `MOST_FILES` of all.
     """
     import numpy as np
     from safetensors.numpy import save as dumps
@@ -150,13 +151,13 @@ def save(path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any
 
 
 def has_latest(path: Path) -> bool:
-    """Whether there is a latest report, on whatever tree of files."""
+    """Whether there is a latest report, of whatever state of the files."""
     return path.with_suffix(LATEST).exists()
 
 
 def load_latest(path: Path) -> dict[str, Any]:
-    """The latest report as `save_latest` was given it, whatever the tree of files was; empty if there is none."""
-    data = read(path.with_suffix(LATEST))
+    """The values that `save_latest` wrote, of whatever state of the files; empty if there are none."""
+    data = read_whole(path.with_suffix(LATEST))
     try:
         latest = json.loads(str(data, "ascii")) if data is not None else None
     except (ValueError, RecursionError):
@@ -165,13 +166,13 @@ def load_latest(path: Path) -> dict[str, Any]:
 
 
 def save_latest(path: Path, latest: Mapping[str, Any]) -> None:
-    """Put the latest report in place, with the tree of files it is true of; as `save`, this never raises."""
+    """Write the latest report, with a hash of the files it is about; does nothing if that is not possible."""
     _put(path.with_suffix(LATEST), json.dumps(latest, separators=(",", ":")).encode("ascii"))
 
 
 def pack(report: Report) -> dict[str, Any]:
-    """A report as values for JSON, without what the dataset and the options say."""
-    own_last = sorted(report.findings, key=lambda f: f.because is None)  # they know how to fix what their rule finds
+    """A report as values for JSON, without those of the dataset and the options."""
+    own_last = sorted(report.findings, key=lambda f: f.because is None)  # those have the `fix` of their rule
     return {
         "task": report.task,
         "basis": report.basis.as_dict() if report.basis is not None else None,
@@ -184,14 +185,14 @@ def pack(report: Report) -> dict[str, Any]:
 
 
 def _packed(f: Finding) -> tuple[Any, ...]:
-    """A finding as values for JSON, without the name of its rule and how to fix it."""
+    """A finding as values for JSON, without `name` and `fix` of its rule."""
     place, related = f.place, [(other.file, other.line) for other in f.related]
     where = place.file, place.line, place.pixel
     return f.code, f.severity.value, f.effect.value, where, f.says, f.split, f.image, f.because, f.values, related
 
 
 def unpack(packed: Mapping[str, Any], data: str, root: str) -> Report | None:
-    """The report that `pack` was given; None if this is not whole."""
+    """The report from what `pack` returned; None if that is incomplete."""
     try:
         return Report(
             data=data,
@@ -208,7 +209,7 @@ def unpack(packed: Mapping[str, Any], data: str, root: str) -> Report | None:
 
 
 def _unpacked(packed: Iterable[Any], rules: Mapping[str, Any]) -> Iterator[Finding]:
-    """The findings that `_packed` was given."""
+    """The findings from what `_packed` returned."""
     severities = {severity.value: severity for severity in Severity}
     effects = {effect.value: effect for effect in Effect}
     for code, severity, effect, (file, line, pixel), says, split, image, because, values, related in packed:
@@ -219,9 +220,9 @@ def _unpacked(packed: Iterable[Any], rules: Mapping[str, Any]) -> Iterator[Findi
         yield finding if because is None else finding.explained(because)
 
 
-def read(path: Path) -> memoryview | None:
-    """The content of a file, which may be written into; None if it is not as `write` left it, or not one's own."""
-    if not path.is_absolute():  # without a home the user's folders start where the command stands: in a dataset, say
+def read_whole(path: Path) -> memoryview | None:
+    """The content of a file, as writable memory; None if `write_whole` did not write it so, or of another user."""
+    if not path.is_absolute():  # without a home folder it would be in the current folder: a dataset, say
         return None
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -231,7 +232,7 @@ def read(path: Path) -> memoryview | None:
                 return None
             begin = stream.read(BEGIN)
             if begin[: len(MAGIC) + _LENGTH] != _begin(status.st_size):
-                return None  # before anything of a size that nobody wrote is allocated
+                return None  # before memory for an invalid size is allocated
             data = memoryview(bytearray(status.st_size - BEGIN))
             at = 0
             while at < len(data) and (count := stream.readinto(data[at:])):
@@ -241,14 +242,14 @@ def read(path: Path) -> memoryview | None:
     return data if at == len(data) and begin[len(MAGIC) + _LENGTH :] == _hash(path, data) else None
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put a file in place, whole.
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file atomically.
 
     Raises:
         OSError: it cannot be written.
     """
     if not path.is_absolute():
-        raise OSError(f"{path} is no place of the user's")
+        raise OSError(f"{path} is not absolute")
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.file(path, 0o600) as aside, open(aside, "wb") as stream:
         stream.write(_begin(BEGIN + len(content)) + _hash(path, content))
@@ -266,21 +267,21 @@ def _hash(path: Path, content: bytes | memoryview) -> bytes:
 
 
 def _own(status: os.stat_result) -> bool:
-    """Whether a file belongs to the user; where there are no users (Windows), each does."""
+    """Whether a file belongs to the user; on Windows always."""
     return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
 
 
 def _put(path: Path, content: bytes) -> None:
     with suppress(OSError):
-        write(path, content)
+        write_whole(path, content)
         _tidy(path)
 
 
 def _tidy(path: Path) -> None:
-    """Remove old memories, of columns and of findings: those of a task that was guessed have names of their own."""
+    """Remove old files, of columns and of reports, which have other names if the task was guessed."""
     for suffix in (COLUMNS, LATEST):
         by_age = sorted(path.parent.glob(f"*{suffix}"), key=lambda file: file.lstat().st_mtime_ns)
         same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
-        for old in {*same[:-3], *by_age[:-MOST]} - {path}:
+        for old in {*same[:-3], *by_age[:-MOST_FILES]} - {path}:
             old.unlink(missing_ok=True)
     files.clear_leftovers(path.parent)

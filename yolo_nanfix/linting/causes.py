@@ -1,4 +1,4 @@
-"""What findings say together: which follow from one about the set, which are one about a folder, what to label."""
+"""Findings seen together: which follow from one about the set, which are one about a folder, which images to label."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from yolo_nanfix.findings import Choice, Effect, Finding, Place, Severity
 FOLDED = frozenset(
     ("IM008", "IM020", "IM021", "IM022", "IM025", "IM026", "IM027", "IM030", "IM031", "IM032", "IM033", "IM034")
 ) | frozenset(("BX018", "SG006", "SG007", "SG008", "KP006"))
-"""Infos about files in which there is nothing to fix: where most images of a folder have one, the folder is meant."""
+"""Infos about files in which there is nothing to fix: where most images of a folder have one, it is one finding."""
 OF_OBJECTS = frozenset(("IM030",))
 """Warnings that are infos about images without label rows."""
-MANY, MOST = 3, 0.5
-"""From so many images, and this part of those in a folder on, the folder is meant."""
-LONG, SOME = 20, 0.1
-"""So it is from this many images and this part on: nobody reads such a list of what is no fault."""
+FOLDS = ((3, 0.5), (20, 0.1))
+"""From so many images, and this share of a folder on, findings are one about the folder."""
 UNUSABLE = (Effect.DROPS, Effect.CRASHES, Effect.POISONS)
-SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
-"""Images whose pixels are damaged, or are trained as others than they were: labels on them are wasted."""
+DAMAGED_PIXELS = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
+"""Rules about damaged or altered pixels: labels on such images are wasted."""
 
 
 class Explains(NamedTuple):
@@ -35,45 +33,36 @@ class Explains(NamedTuple):
         codes: the codes of these rules.
         files: the label or image files that they must be about; None for all.
         without: places (file, line) with a defect of their own, which it does not explain.
+        code: the rule of the hit; filled in when the rule is run.
+        split: the split of the hit, if it has one; filled in likewise.
     """
 
     codes: tuple[str, ...]
     files: frozenset[str] | None = None
     without: frozenset[tuple[str, int]] = frozenset()
-
-
-class Cause(NamedTuple):
-    """A finding about the set, by its code and split, and what it explains."""
-
-    code: str
-    split: str | None
-    explains: Explains
+    code: str = ""
+    split: str | None = None
 
     def reaches(self, finding: Finding) -> bool:
-        """Whether a finding follows from it."""
-        codes, files, without = self.explains
+        """Whether a finding of one of these rules follows from the hit."""
         place = finding.place
         return (
-            finding.code in codes
-            and finding.code != self.code
+            finding.code != self.code
             and self.split in (None, finding.split)
-            and (files is None or place.file in files or finding.image in files)
-            and (place.file, place.line) not in without
+            and (self.files is None or place.file in self.files or finding.image in self.files)
+            and (place.file, place.line) not in self.without
         )
 
 
-def explained(findings: Iterable[Finding], causes: Sequence[Cause]) -> list[Finding]:
+def explained(findings: Iterable[Finding], causes: Sequence[Explains]) -> list[Finding]:
     """The findings, with the code of its cause in each that follows from one; of several causes the first counts."""
-    by_code: dict[str, list[Cause]] = {}
+    by_code: dict[str, list[Explains]] = defaultdict(list)
     for cause in causes:
-        for code in cause.explains.codes:
-            by_code.setdefault(code, []).append(cause)
-    if not by_code:
-        return list(findings)
+        for code in cause.codes:
+            by_code[code].append(cause)
     out: list[Finding] = []
     for finding in findings:
-        near = by_code.get(finding.code, ())
-        first = next((cause for cause in near if cause.reaches(finding)), None)
+        first = next((cause for cause in by_code.get(finding.code, ()) if cause.reaches(finding)), None)
         out.append(finding if first is None else finding.explained(first.code))
     return out
 
@@ -86,21 +75,21 @@ def folded(findings: Iterable[Finding], table: Table) -> list[Finding]:
         mild = finding.code in FOLDED and finding.severity is Severity.INFO
         if mild and finding.image is not None and finding.because is None:
             groups[finding.code, finding.image.rpartition(os.sep)[0]].append(place)
-    large = {key: places for key, places in groups.items() if len(places) >= MANY}
+    large = {key: places for key, places in groups.items() if len(places) >= FOLDS[0][0]}
     if not large:
         return found
     sizes = Counter(file.rpartition(os.sep)[0] for file in table.files)
     gone: set[int] = set()
     for (_, folder), places in large.items():
         images = len({found[place].image for place in places})
-        if any(images >= many and images >= part * sizes[folder] for many, part in ((MANY, MOST), (LONG, SOME))):
+        if any(images >= many and images >= share * sizes[folder] for many, share in FOLDS):
             found[places[0]] = _of_folder(found[places[0]], folder, images, sizes[folder], len(places))
             gone.update(places[1:])
     return [finding for place, finding in enumerate(found) if place not in gone]
 
 
 def _milder(findings: Iterable[Finding], table: Table) -> list[Finding]:
-    """The findings, those as infos that are worth a warning on images with objects alone."""
+    """The findings; warnings that only matter on images with objects are infos on others."""
     found = list(findings)
     if any(finding.code in OF_OBJECTS for finding in found):
         empty = {table.files[i] for i in np.flatnonzero(table.lines == 0).tolist()}
@@ -120,11 +109,11 @@ def _of_folder(first: Finding, folder: str, images: int, of: int, count: int) ->
 
 
 def choose(files: Sequence[str], findings: Iterable[Finding]) -> tuple[Choice, ...]:
-    """What is to be done with images that have no label file.
+    """Which images without a label file are worth labelling, and why the others are not.
 
     Args:
         files: the images.
-        findings: what was found; of two that are the same or alike the one is left out that has no label.
+        findings: about them and others; of two equal or similar images the one without a label is left out.
     """
     bare = set(files)
     codes: dict[str, dict[str, None]] = {}
@@ -133,7 +122,7 @@ def choose(files: Sequence[str], findings: Iterable[Finding]) -> tuple[Choice, .
         image, partner = finding.image, finding.partner
         if image is None:
             continue
-        if finding.effect in UNUSABLE or finding.code in SPOILT:
+        if finding.effect in UNUSABLE or finding.code in DAMAGED_PIXELS:
             codes.setdefault(image, {})[finding.code] = None
         if partner is not None:
             if image not in bare and partner in bare:

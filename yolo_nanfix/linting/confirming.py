@@ -1,16 +1,15 @@
-"""Which images that look alike repeat each other: those that differ far less than the images of the set do anyhow.
+"""Near duplicates: pairs of similar images that differ far less from each other than from the rest of the set.
 
-What a set shares (the ground before a fixed camera, the frame of a scan, a sky above) makes all of its images alike,
-and cancels where two of them are held against each other: what is left is what differs. So a pair is judged not by how
-alike it is, but by the gap to the next images: the distances from an image to its copies are a small part of that to
-the first image which is none. In a set of photographs that is a stranger; before a fixed camera another frame, with
-other objects on the same ground.
+What all images of a set share (the background of a fixed camera, the border of a scan) makes all of them similar. So a
+pair is judged not by its similarity alone, but by the gap to the next images: the distances from an image to its copies
+are a small fraction of the distance to the first image that is no copy. In a set of photographs that is an unrelated
+image, with a fixed camera another frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,74 +17,70 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.linting.near_duplicates import Likeness, Near, candidates
+from yolo_nanfix.linting.near_duplicates import Near, candidates
 
 ALIKE = 0.93
-"""The least correlation, at 32x32 grey pixels, of two images that are alike."""
+"""The least correlation of two similar images, at 32x32 grey pixels."""
 CROPPED, CROPPABLE = 0.99, 0.6
-"""The least correlation of an image with a cropped one laid upon it, and of the two as they are."""
+"""The least correlation of an image with a cropped one after alignment, and before."""
 GAP = 1 / 8
-"""Copies are nearer than this part of the (squared) distance to the first but one image that is no copy. Measured: true
-copies, also saved at quality 40 or at half the size, stay below 0.03, frames of a fixed camera above 0.2."""
+"""Copies are nearer than this fraction of the (squared) distance to the second image that is no copy. Measured: copies,
+also saved at quality 40 or at half the size, stay below 0.03, frames of a fixed camera above 0.2."""
 MOST_COPIES = 10
-"""An image has no more copies than that; more are an empty scene, or a set of one picture."""
+"""Copies of an image at most; more are an empty scene, or a set of one picture."""
 STRANGE = 1.0
-"""The squared distance of two photographs that have nothing in common, for sets that hold no such pair."""
-SAME = 0.35
-"""In standard deviations of the image, by 3x3 of 64x64 pixels: where two differ by more, one shows what the other does
-not. Saved again at half the size they differ by up to 0.3."""
+"""The squared distance of two unrelated photographs, for sets without such a pair."""
+SAME_SPOT = 0.35
+"""The largest difference of two copies, in standard deviations, over 3x3 of 64x64 pixels: where it is larger, one image
+shows something else. Saved again at half the size they differ by up to 0.3."""
 FITTED = 0.5
-"""The same for a cropped image that was laid upon the other, which fits to a part of a pixel only."""
+"""The same for an aligned cropped image, which fits to a fraction of a pixel only."""
 FEW_UNDECIDED, UNDECIDED = 3, 0.01
-"""So many pairs without boxes that differ in places only, or this part of all images, have captions or the like; more
-are frames of cameras."""
+"""Up to so many pairs without boxes that differ in places only, or this share of all images, have captions or the like;
+more are frames of cameras."""
 BLOCK, STEP = 512, 256
-"""So many images are compared each with each; of larger groups so many that are next to each other, in steps."""
+"""How many images are compared each with each; larger groups are compared in overlapping blocks, in such steps."""
 SAMPLE = 128
-"""So many other images say how far apart the images of the set are; smaller sets are compared each with each."""
+"""How many other images are sampled for the distances in the set; smaller sets are compared each with each."""
 MOST_READ = 20_000
-"""So many images are decoded at most to confirm that they are alike."""
+"""Images that are decoded at most."""
 MOST_LAID = 2000
-"""So many pairs are laid upon each other at most, which takes about a millisecond each."""
+"""Pairs that are aligned at most, which takes about a millisecond each."""
 PLAIN, PLAIN_SHARE = 2, 0.6
-"""Of a drawing so large a part has neighbours within so many levels; two of one sign fit upon each other."""
+"""In a drawing, this share of pixels has neighbours within so many grey levels; drawings of one sign can be aligned."""
 LEAST_SIDE = 40
-"""Pictures of fewer pixels a side show little: two different digits of 28x28 pixels fit upon each other."""
+"""Images with fewer pixels a side have little detail: two different digits of 28x28 pixels can be aligned."""
 SMALL_ALIKE = 0.99
-"""The least correlation of two copies of such pictures; digits of one writer have up to 0.985."""
+"""The least correlation of two copies of such images; digits of one writer have up to 0.985."""
 TRIES = 8
-"""So many candidates are compared with one image, those of the closest hashes."""
+"""How many candidates are compared with one image, those with the closest hashes."""
 ROUNDING = 1e-5
-"""What turning and adding up in another order changes in a distance."""
+"""Rounding error of a distance."""
 _FINE, _SIDE = 64, 32
 _CELLS = 96
-"""Images are decoded with at least so many pixels a side, so that what a JPEG pads its last blocks with is small."""
+"""Images are decoded with at least so many pixels a side, so that the padding of a JPEG's last blocks is small."""
 _NOTHING = -1e4
-"""Stands where a moved picture does not reach."""
+"""The value of pixels outside of an aligned image."""
 _SHRUNK, _SKEWED, _SHIFTED = 0.15, 0.1, 10.0
 """How far a crop may change scale, shear (as parts) and place (in pixels of 64)."""
 
 Indices = NDArray[np.int64]
-Floats = NDArray[np.float32]
-T = TypeVar("T", bound=np.generic)
+Float32 = NDArray[np.float32]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 
-class Link(NamedTuple):
-    """Two images that are alike: as `Near`, and whether one had to be laid upon the other."""
-
-    first: int
-    second: int
-    alike: float
-    cropped: bool
-
-
-def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> Likeness:
-    """Images that repeat an earlier one, also mirrored, turned or cropped, without being the same file.
+def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> tuple[list[Near], dict[int, int], int]:
+    """Images that repeat an earlier one, also mirrored, rotated or cropped, without being the same file.
 
     Args:
         table: the dataset; without looks nothing is found.
         channels: as in data.yaml.
         copies: images that need no partner.
+
+    Returns:
+        For each image that repeats an earlier one the pair of both, with one of another split if there is one; the
+        images that look like another one, but no more so than others of the set, each with that one, in order; and how
+        many images were compared with some others only.
     """
     first, second, distance, left_out = candidates(table.looks)
     same = _one_file(table, first, second)
@@ -112,13 +107,11 @@ def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> Lik
     told = {image for pair in pairs for image in pair[:2]}
     unsure = {link.second: link.first for link in links if link.second not in told}
     unsure |= {link.first: link.second for link in links if link.first not in told and link.first not in unsure}
-    doubtful = sorted(unsure)
-    examples = [unsure[image] for image in doubtful]
-    return Likeness(pairs, doubtful, examples, left_out + pictures.left_out)
+    return pairs, dict(sorted(unsure.items())), left_out + pictures.left_out
 
 
 def _rank(table: Table, pair: Near) -> tuple[bool, float]:
-    """Which of two pairs tells more: that across splits, then the one more alike."""
+    """The order of pairs of one image: those across splits, then the more similar ones."""
     return bool(table.split[pair.first] != table.split[pair.second]), pair.alike
 
 
@@ -129,15 +122,18 @@ def _one_file(table: Table, first: Indices, second: Indices) -> NDArray[np.bool_
     return np.asarray(same, np.bool_)
 
 
-def turned(picture: NDArray[T]) -> list[NDArray[T]]:
-    """A picture, mirrored and turned in the order of `deep.LOOKS`."""
+def turned(picture: NDArray[Pixel]) -> list[NDArray[Pixel]]:
+    """A picture, mirrored and turned in the order of `image_stats.LOOKS`."""
     return [side for up in (picture, picture.swapaxes(0, 1)) for side in (up, up[:, ::-1], up[::-1], up[::-1, ::-1])]
 
 
 class _Pictures:
-    """Small copies of images, each decoded once; `left_out` counts those that were too many, `laid` what was tried.
+    """Small copies of images, each decoded once.
 
-    `undecided` are pairs that are near, but differ in places, of which no labels tell whether that is an object.
+    Attributes:
+        left_out: images that were not decoded because there were too many.
+        laid: alignments that were tried.
+        undecided: close pairs that differ in places, and have no labels to tell whether that is an object.
     """
 
     def __init__(self, table: Table, channels: int) -> None:
@@ -160,13 +156,13 @@ class _Pictures:
             self._known[image] = None if small is None else _sized(small, _FINE)
         return self._known[image]
 
-    def coarse(self, image: int) -> Floats | None:
+    def coarse(self, image: int) -> Float32 | None:
         """(32, 32), so scaled that a product of two is their correlation."""
         fine = self.fine(image)
         return None if fine is None else _scaled(fine.reshape(_SIDE, 2, _SIDE, 2).mean(axis=(1, 3), dtype=np.float32))
 
-    def stacked(self, images: Iterable[int]) -> tuple[Indices, Floats]:
-        """Those of some images that show something, and their coarse copies as rows."""
+    def stacked(self, images: Iterable[int]) -> tuple[Indices, Float32]:
+        """Those of some images that are not of one colour, and their coarse copies as rows."""
         found = [(image, copy.ravel()) for image in images if (copy := self.coarse(image)) is not None]
         if not found:
             return np.zeros(0, np.int64), np.zeros((0, _SIDE**2), np.float32)
@@ -177,15 +173,15 @@ def _sized(small: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _scaled(picture: Floats) -> Floats | None:
+def _scaled(picture: Float32) -> Float32 | None:
     """Without its mean, of length 1; None for one colour."""
     picture = picture - picture.mean()
     length = float(np.linalg.norm(picture))
     return picture / np.float32(length) if length else None
 
 
-def _links(pictures: _Pictures, first: Indices, second: Indices) -> Iterator[Link]:
-    """For each image the first of its candidates that is alike."""
+def _links(pictures: _Pictures, first: Indices, second: Indices) -> Iterator[Near]:
+    """For each image the first of its candidates that is similar."""
     for image, others in _runs(first, second):
         copy = pictures.coarse(image)
         if copy is None:
@@ -198,12 +194,12 @@ def _links(pictures: _Pictures, first: Indices, second: Indices) -> Iterator[Lin
             turn = int(np.argmax(alike))
             laid = _laid_upon(pictures, other, image, turn) if CROPPABLE <= alike[turn] < CROPPED else 0.0
             if laid >= CROPPED or alike[turn] >= ALIKE:
-                yield Link(other, image, max(laid, float(alike[turn])), laid >= CROPPED)
+                yield Near(other, image, turn, max(laid, float(alike[turn])), laid >= CROPPED)
                 break
 
 
 def _runs(first: Indices, second: Indices) -> Iterator[tuple[int, list[int]]]:
-    """Each value of the sorted `second` with those of `first` that stand beside it."""
+    """Each value of the sorted `second` with the values of `first` in the same rows."""
     if len(second):
         cuts = np.flatnonzero(np.diff(second)) + 1
         for part in np.split(np.arange(len(second)), cuts):
@@ -227,20 +223,19 @@ def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float
 
 
 def _is_small(pictures: _Pictures, *images: int) -> bool:
-    """Whether one of some images has too few pixels for details that tell a copy."""
+    """Whether one of some images has too few pixels to recognise a copy."""
     table = pictures.table
     return any(min(table.width[i], table.height[i]) < LEAST_SIDE for i in images)
 
 
 def _is_plain(picture: NDArray[np.uint8]) -> bool:
-    """Whether a picture is a drawing on an even ground: no crop of it can be told from another drawing."""
+    """Whether a picture is a drawing on a plain background, so that a crop cannot be told from another drawing."""
     around = np.ones((3, 3), np.uint8)
     return bool(((cv2.dilate(picture, around) - cv2.erode(picture, around)) <= PLAIN).mean() >= PLAIN_SHARE)
 
 
 def _fitted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """The correlation of two pictures after the second was stretched a little so that it fits best (ECC); 0 if that
-    does not make them one picture."""
+    """The correlation of two pictures after the second was aligned (ECC); 0 if they still differ."""
     move = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-3)
     try:
@@ -259,8 +254,8 @@ def _fitted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(alike) if np.abs(cv2.blur(apart, (3, 3))).max() <= FITTED else 0.0
 
 
-def _blocks(pictures: _Pictures, links: Sequence[Link]) -> Iterator[tuple[list[int], bool]]:
-    """The linked images, those that hang together in one block where it holds them; and whether it does."""
+def _blocks(pictures: _Pictures, links: Sequence[Near]) -> Iterator[tuple[list[int], bool]]:
+    """The linked images in blocks, connected ones together if they fit in one; and whether they do."""
     leader = {image: image for link in links for image in link[:2]}
 
     def top(image: int) -> int:
@@ -289,9 +284,9 @@ def _blocks(pictures: _Pictures, links: Sequence[Link]) -> Iterator[tuple[list[i
 
 
 def _lined_up(pictures: _Pictures, members: list[int]) -> list[int]:
-    """Images in an order in which copies, also turned ones, stand close to each other: by their principal component."""
+    """Images sorted by their principal component, so that copies, also rotated ones, are close to each other."""
     images, copies = pictures.stacked(members)
-    rows = np.sum(_all_turned(copies), axis=0).T  # the same for all turns of a picture
+    rows = np.sum(_all_turned(copies), axis=0).T  # the same for all orientations of a picture
     rows = rows - rows.mean(axis=0)
     part = rows[np.argmax(np.square(rows).sum(axis=1))]
     for _ in range(8):
@@ -301,8 +296,8 @@ def _lined_up(pictures: _Pictures, members: list[int]) -> list[int]:
     return order
 
 
-def _judge(pictures: _Pictures, block: list[int], cropped: list[Link]) -> Iterator[Near]:
-    """The pairs among some images, and some more of the set."""
+def _judge(pictures: _Pictures, block: list[int], cropped: list[Near]) -> Iterator[Near]:
+    """The pairs of copies among some images, compared with a sample of the set."""
     images, copies = pictures.stacked(sorted({*block, *_sample(pictures.table, block)}))
     best, turn = _compared(copies, copies)
     np.fill_diagonal(best, -1.0)
@@ -342,8 +337,8 @@ def _sample(table: Table, block: Sequence[int]) -> list[int]:
     return rest.tolist()
 
 
-def _compared(one: Floats, other: Floats) -> tuple[Floats, NDArray[np.int8]]:
-    """(n, m) the best correlation of each of n pictures with each of m, in any turn of the latter, and that turn."""
+def _compared(one: Float32, other: Float32) -> tuple[Float32, NDArray[np.int8]]:
+    """(n, m) the best correlation of each of n pictures with each of m, in any orientation of the latter, and which."""
     best = np.full((len(one), len(other)), -1.0, np.float32)
     turn = np.zeros(best.shape, np.int8)
     for k, side in enumerate(_all_turned(other)):
@@ -354,14 +349,14 @@ def _compared(one: Floats, other: Floats) -> tuple[Floats, NDArray[np.int8]]:
     return best, turn
 
 
-def _all_turned(copies: Floats) -> list[Floats]:
-    """Pictures (n, 1024) in all turns, each as (1024, n)."""
+def _all_turned(copies: Float32) -> list[Float32]:
+    """Pictures (n, 1024) in all orientations, each as (1024, n)."""
     upright = np.moveaxis(copies.reshape(-1, _SIDE, _SIDE), 0, 2)
     return [np.ascontiguousarray(side).reshape(_SIDE**2, -1) for side in turned(upright)]
 
 
-def _reach(far: Floats) -> Floats:
-    """(n,) how far the copies of each of n images are at most, of (n, m) squared distances; below 0 if it has none."""
+def _reach(far: Float32) -> Float32:
+    """(n,) the distance of the farthest copy of each image, from (n, m) squared distances; below 0 if it has none."""
     ends = np.full((len(far), MOST_COPIES + 2), STRANGE, np.float32)
     near = np.concatenate([far, ends], axis=1)
     near = np.sort(np.partition(near, MOST_COPIES + 1, axis=1)[:, : MOST_COPIES + 2], axis=1)
@@ -371,10 +366,7 @@ def _reach(far: Floats) -> Floats:
 
 
 def _shows_the_same(pictures: _Pictures, pair: Near) -> bool | None:
-    """Whether two images differ nowhere, also after one was stretched a little, or else (a caption) agree in labels.
-
-    None if nothing tells.
-    """
+    """Whether two images are equal, perhaps after alignment, or (a caption differs) agree in labels; None: unknown."""
     one, other = pictures.fine(pair.first), pictures.fine(pair.second)
     if one is None or other is None:
         return False
@@ -383,7 +375,7 @@ def _shows_the_same(pictures: _Pictures, pair: Near) -> bool | None:
         return False
     apart = cv2.blur((one_ - turned(other_)[pair.turn]) * _FINE, (3, 3))
     if _is_small(pictures, pair.first, pair.second) or _is_plain(one) or _is_plain(other):
-        return pair.alike >= SMALL_ALIKE and bool(np.abs(apart).max() <= SAME)
-    if np.abs(apart).max() <= SAME or _laid_upon(pictures, *pair[:3]) >= CROPPED:
+        return pair.alike >= SMALL_ALIKE and bool(np.abs(apart).max() <= SAME_SPOT)
+    if np.abs(apart).max() <= SAME_SPOT or _laid_upon(pictures, *pair[:3]) >= CROPPED:
         return True
     return pictures.rows.agree(pair.first, pair.second, pair.turn)

@@ -1,7 +1,7 @@
-"""Which images of a dataset are the same, confirmed by their files, and which may be nearly so, from the table.
+"""Equal images of a dataset, confirmed by their bytes, and candidates for near duplicates, by perceptual hashes.
 
 Both searches are linear in the number of images: groups of equal hashes are compared with their first member, and of
-larger groups of similar hashes a fixed number of members is compared. What was left out is counted.
+larger groups of similar hashes a fixed number of members is compared. Images that this leaves out are counted.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.files import ANYWHERE
 
 RADIUS = 12
-"""Hashes that differ in more bits are not alike. Up to 3 bits no pair is missed, at 8 bits every second is found."""
+"""Images whose hashes differ in more bits are no candidates: up to 3 bits no pair is missed, at 8 bits half are."""
 GROUP = 256
 """So many members of a group that share 16 bits of their hash are compared with the others."""
-KEPT = 3
+CLOSEST = 3
 """So many candidates in such a group are kept for one image and turn: the closest, of these the first."""
 _CHUNK = 1 << 22
 _BLOCK = 1 << 20
@@ -32,34 +32,20 @@ Indices = NDArray[np.int64]
 
 
 class Near(NamedTuple):
-    """Two images that repeat each other.
+    """Two similar images.
 
     Attributes:
         first, second: their indices in the table; `first` is smaller.
-        turn: how the second is turned against the first (index into `deep.LOOKS`).
-        alike: correlation of the two at 32x32 pixels; of a cropped one as it is laid upon the other.
+        turn: the orientation of the second relative to the first (index into `image_stats.LOOKS`).
+        alike: their correlation at 32x32 pixels; of a cropped one after it was aligned with the other.
+        cropped: whether one had to be aligned.
     """
 
     first: int
     second: int
     turn: int
     alike: float
-
-
-class Likeness(NamedTuple):
-    """What is alike in a set.
-
-    Attributes:
-        pairs: for each image that repeats an earlier one that one, of another split if there is one.
-        unsure: images that are alike, but no more than other images of the set; in order.
-        examples: for each of them one that it looks like.
-        left_out: how many images were compared with some others only.
-    """
-
-    pairs: list[Near]
-    unsure: list[int]
-    examples: list[int]
-    left_out: int
+    cropped: bool = False
 
 
 def same_groups(table: Table) -> list[list[int]]:
@@ -81,14 +67,14 @@ def same_groups(table: Table) -> list[list[int]]:
         file = int(identity[image])
         if file and file in known:
             continue
-        digest = _digest(table.files[image])
+        digest = _file_digest(table.files[image])
         known[file] = digest
         if digest:
             groups[int(table.size[image]), digest].append(image)
     return [members for members in groups.values() if len(members) > 1]
 
 
-def _digest(file: str) -> bytes:
+def _file_digest(file: str) -> bytes:
     """A hash of 128 bits of all bytes of a file; empty if it cannot be read."""
     state = xxh3_128()
     try:
@@ -101,11 +87,14 @@ def _digest(file: str) -> bytes:
 
 
 def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, int]:
-    """Pairs of rows (first < second) of which a hash of one differs from the first hash of the other in at most
-    `RADIUS` bits; that distance; and how many images were compared with some others only.
+    """Pairs of images with similar hashes.
 
     Args:
-        looks: (N, 8) hashes; rows that begin with 0 show nothing and are like no other.
+        looks: (N, 8) hashes; rows that begin with 0 are of blank images and similar to no other.
+
+    Returns:
+        First and second row of each pair (first < second), of which a hash of one differs from the first hash of the
+        other in at most `RADIUS` bits; that distance; and how many images were compared with some others only.
     """
     seen = np.flatnonzero(looks[:, 0] != 0) if len(looks) else np.zeros(0, np.int64)
     _, at, inverse = np.unique(looks[seen, 0], return_index=True, return_inverse=True)
@@ -151,7 +140,7 @@ def _in_band(
             distance = _ones(looks[i, 0] ^ looks[j, turn])
             close = np.flatnonzero(distance <= RADIUS)
             close = close[np.lexsort((distance[close], j[close]))]
-            close = close[_rank(j[close]) < KEPT]
+            close = close[_rank(j[close]) < CLOSEST]
             if len(close):
                 yield i[close], j[close], distance[close]
 
@@ -168,7 +157,7 @@ def _by_fours(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _rank(values: Indices) -> Indices:
-    """How many equal values stand before each of the sorted values."""
+    """How many equal values precede each of the sorted values."""
     return np.arange(len(values)) - np.searchsorted(values, values)
 
 

@@ -1,6 +1,6 @@
 """Reads a dataset in parts, and joins them with what is cached of it.
 
-The rules about single files are asked of each part, where its files are read.
+The rules about single files are run on each part, in the process that reads it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from yolo_nanfix.dataset.whole_set import Columns, columns
 from yolo_nanfix.linting.cache import CachedColumns
 from yolo_nanfix.linting.registry import all_rules
 
-IMAGES: dict[str, tuple[tuple[int, ...], str]] = {
+IMAGE_COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "size": ((), "int64"),
     "inode": ((2,), "int64"),
     "width": ((), "int32"),
@@ -44,7 +44,7 @@ IMAGES: dict[str, tuple[tuple[int, ...], str]] = {
     "fate": ((), "uint8"),
 }
 """Shape of one row and dtype of each column about images."""
-ROWS: dict[str, tuple[tuple[int, ...], str]] = {
+ROW_COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "row_image": ((), "int32"),
     "row_line": ((), "int32"),
     "row_cls": ((), "float32"),
@@ -54,7 +54,7 @@ ROWS: dict[str, tuple[tuple[int, ...], str]] = {
 
 
 Context = tuple[DataConfig, LintOptions]
-"""What is the same for all parts of a dataset."""
+"""What is the same for all parts of a dataset: its data.yaml and the options."""
 
 
 class Found(NamedTuple):
@@ -75,18 +75,12 @@ class Found(NamedTuple):
     related: Sequence[tuple[str, int | None]]
 
 
-class Facts(NamedTuple):
-    """What came out of a part, or of a whole set: the hits, and the columns that `Table` is made of.
-
-    Images are counted in the part, or in the set.
-    """
-
-    found: list[Found]
-    columns: Columns
+Facts = tuple[list[Found], Columns]
+"""The hits in a part or in a whole set, and the columns that `Table` is made of; images are counted in the same."""
 
 
 def read_part(part: Part, context: Context) -> Facts:
-    """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
+    """Read the files of a part and run all rules about single files; never raises for what is in the files."""
     config, options = context
     with _quiet():
         images = read_images(part, config.channels, deep=options.deep)
@@ -94,7 +88,7 @@ def read_part(part: Part, context: Context) -> Facts:
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = masked(read_labels(paths, chosen, options.settled, config.kpt_shape, sizes), config, options.root)
         found = list(_hits(images, labels, config, options))
-        return Facts(found, columns(images, labels, config, options.settled, deep=options.deep))
+        return found, columns(images, labels, config, options.settled, deep=options.deep)
 
 
 def _hits(images: Images, labels: Labels, config: DataConfig, options: LintOptions) -> Iterator[Found]:
@@ -103,7 +97,7 @@ def _hits(images: Images, labels: Labels, config: DataConfig, options: LintOptio
     for rule in all_rules():
         if rule.about_files and not rule.skipped(options):
             for hit in rule.check(**{name: facts[name] for name in rule.asks}):
-                place = place or _places(images)
+                place = place or _image_places(images)
                 image = place[hit.image if hit.image is not None else hit.file]
                 related = [(other.file, other.line) for other in hit.related]
                 yield Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.says, hit.values, related)
@@ -111,15 +105,12 @@ def _hits(images: Images, labels: Labels, config: DataConfig, options: LintOptio
 
 def about_files(images: Images, labels: Labels, config: DataConfig, options: LintOptions) -> dict[str, Any]:
     """What rules about single files may ask for, by name."""
-    task, unusual = options.settled, images.unusual()
-    return {
-        **{"images": images, "unusual": unusual, "labels": labels},
-        **{"config": config, "task": task, "options": options},
-    }
+    facts: dict[str, Any] = {"images": images, "unusual": images.unusual(), "labels": labels}
+    return {**facts, "config": config, "task": options.settled, "options": options}
 
 
-def _places(images: Images) -> dict[str | None, int]:
-    """Where each image stands, by its label file, its .npy and its own path."""
+def _image_places(images: Images) -> dict[str | None, int]:
+    """The index of each image, by its label file, its .npy and its own path."""
     place: dict[str | None, int] = {image.label: i for i, image in enumerate(images)}
     place |= {image.npy: i for i, image in enumerate(images) if image.npy}
     return place | {image.file: i for i, image in enumerate(images)}
@@ -127,23 +118,23 @@ def _places(images: Images) -> dict[str | None, int]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What decoders and numpy warn of, the findings say."""
+    """Suppress warnings of decoders and numpy: the findings say it."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
-Kept = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The images that are as they were, by their places now and then; both ascend by the first."""
+Unchanged = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The unchanged images, by their indices now and in the cache; sorted by the first."""
 
 
-def unchanged(survey: Survey, cached: CachedColumns | None, *, same_files: bool) -> Kept:
-    """The images that are as they were.
+def unchanged(survey: Survey, cached: CachedColumns | None, *, same_files: bool) -> Unchanged:
+    """The images that are the same as in the cache.
 
     Args:
         survey: the dataset as it is now.
-        cached: what was known of it.
-        same_files: whether no file came or went since; the two places are then one array.
+        cached: its columns as they were cached.
+        same_files: whether no file came or went since; both index arrays are then the same object.
     """
     none = np.zeros(0, np.int64)
     if cached is None:
@@ -163,40 +154,40 @@ def unchanged(survey: Survey, cached: CachedColumns | None, *, same_files: bool)
 
 
 def assemble(
-    survey: Survey, cached: CachedColumns | None, kept: Kept, read: Iterable[tuple[Part, Facts]], *, deep: bool
+    survey: Survey, cached: CachedColumns | None, kept: Unchanged, read: Iterable[tuple[Part, Facts]], *, deep: bool
 ) -> Facts:
-    """Join the images that are as they were with those that were read.
+    """Join the unchanged images with those that were read.
 
     Args:
         survey: the dataset as it is now.
-        cached: what was known of it.
-        kept: the images that are as they were.
+        cached: its columns as they were cached.
+        kept: the unchanged images.
         read: the others.
-        deep: whether there are hashes of how the images look.
+        deep: whether there are perceptual hashes of the images.
     """
     count = len(survey.files)
     if cached is not None and len(kept[0]):
         columns, rows, found = _from_cache(cached, kept, count)
     else:
-        columns = {name: np.zeros((count, *shape), kind) for name, (shape, kind) in IMAGES.items()}
-        rows = {name: np.zeros((0, *shape), kind) for name, (shape, kind) in ROWS.items()}
+        columns = {name: np.zeros((count, *shape), kind) for name, (shape, kind) in IMAGE_COLUMNS.items()}
+        rows = {name: np.zeros((0, *shape), kind) for name, (shape, kind) in ROW_COLUMNS.items()}
         found = []
     if not deep:
         columns["looks"] = columns["looks"][:0]
-    fresh = {name: [rows[name][:0]] for name in ROWS}
-    for part, facts in read:
+    fresh = {name: [rows[name][:0]] for name in ROW_COLUMNS}
+    for part, (hits, read_columns) in read:
         places = np.array(part.numbers, np.int32)
         for name in columns:
             if len(columns[name]):
-                columns[name][places] = facts.columns[name]
-        fresh["row_image"].append(places[facts.columns["row_image"].astype(np.int64)])
+                columns[name][places] = read_columns[name]
+        fresh["row_image"].append(places[read_columns["row_image"].astype(np.int64)])
         for name in ("row_line", "row_cls", "row_box"):
-            fresh[name].append(facts.columns[name])
-        found += [f._replace(image=part.numbers[f.image]) for f in facts.found]
+            fresh[name].append(read_columns[name])
+        found += [f._replace(image=part.numbers[f.image]) for f in hits]
     changed = np.ones(count, np.bool_)
     changed[kept[0]] = False
     new = _by_image({name: np.concatenate(parts) for name, parts in fresh.items()})
-    return Facts(found, {**columns, **_woven(rows, new, np.flatnonzero(changed).astype(np.int32))})
+    return found, {**columns, **_woven(rows, new, np.flatnonzero(changed).astype(np.int32))}
 
 
 def table_of(survey: Survey, columns: Columns) -> Table:
@@ -214,9 +205,9 @@ def table_of(survey: Survey, columns: Columns) -> Table:
     )
 
 
-def _from_cache(cached: CachedColumns, kept: Kept, count: int) -> tuple[Columns, Columns, list[Found]]:
-    """What was known, for so many images: columns, rows by image (perhaps also of images that changed), and hits."""
-    columns, rows = ({name: cached.column(name) for name in names} for names in (IMAGES, ROWS))
+def _from_cache(cached: CachedColumns, kept: Unchanged, count: int) -> tuple[Columns, Columns, list[Found]]:
+    """Columns, rows by image (perhaps also of images that changed) and hits from the cache, for so many images."""
+    columns, rows = ({name: cached.column(name) for name in names} for names in (IMAGE_COLUMNS, ROW_COLUMNS))
     known, (now, then) = map(Found._make, json.loads(cached.text("found"))), kept
     moved = np.full(len(cached.column("owns")), -1, np.int32)
     moved[then] = now
@@ -250,9 +241,9 @@ def _woven(old: Columns, new: Columns, changed: NDArray[np.int32]) -> Columns:
     starts, ends = (np.searchsorted(old["row_image"], changed, side) for side in ("left", "right"))
     put = [np.searchsorted(new["row_image"], changed, side) for side in ("left", "right")]
     if (ends - starts == put[1] - put[0]).all():
-        there = np.concatenate([np.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
-        for name in ROWS:
-            old[name][there] = new[name]
+        places = np.concatenate([np.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+        for name in ROW_COLUMNS:
+            old[name][places] = new[name]
         return old
     cuts = list(zip([0, *ends.tolist()], [*starts.tolist(), len(old["row_image"])], strict=True))
     fills = [*zip(put[0].tolist(), put[1].tolist(), strict=True), (0, 0)]
@@ -261,4 +252,4 @@ def _woven(old: Columns, new: Columns, changed: NDArray[np.int32]) -> Columns:
         pairs = zip(cuts, fills, strict=True)
         return np.concatenate([part for (a, b), (c, d) in pairs for part in (old[name][a:b], new[name][c:d])])
 
-    return {name: woven(name) for name in ROWS}
+    return {name: woven(name) for name in ROW_COLUMNS}

@@ -1,6 +1,6 @@
-"""Asks all rules about a dataset, and joins what they find: for YOLO labels, and for annotation files.
+"""Runs all rules on a dataset, and joins their findings: for YOLO labels, and for annotation files.
 
-Datasets of YOLO labels are read in parts, as far as they are not cached (`parts`); annotation files were read whole.
+Datasets of YOLO labels are read in parts, unless they are cached (`parts`); annotation files were read whole.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from yolo_nanfix.dataset.classification import list_folders
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import Fate, of_splits
 from yolo_nanfix.dataset.formats.build import Annotated
-from yolo_nanfix.dataset.index import Survey, pack, survey, unpack
+from yolo_nanfix.dataset.index import pack, survey, unpack
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
 from yolo_nanfix.dataset.table import Studied, Study, Table, Where
 from yolo_nanfix.dataset.whole_set import pieces, tabulate
 from yolo_nanfix.findings import FATES, Finding, Place, Report, Skip
 from yolo_nanfix.linting import cache
-from yolo_nanfix.linting.causes import Cause, choose, explained, folded
-from yolo_nanfix.linting.parts import Facts, Found, about_files, assemble, table_of, unchanged
+from yolo_nanfix.linting.causes import Explains, choose, explained, folded
+from yolo_nanfix.linting.parts import Found, about_files, assemble, table_of, unchanged
 from yolo_nanfix.linting.pool import Progress, read_all
 from yolo_nanfix.linting.registry import Hit, Rule, all_rules
 from yolo_nanfix.tasks import Basis
 from yolo_nanfix.wording import literal
 
-FEW = 0.01
-"""As long as no more than this share of the images changed, the columns in the cache stay as they are."""
+FEW_CHANGED = 0.01
+"""The columns in the cache are written again if more than this share of the images changed."""
 NOT_IN_ANNOTATIONS = {"CF": Skip.NO_DATA_YAML, "FS": Skip.NO_FOLDERS, "TX": Skip.NO_LABEL_FILES}
-"""Families of rules that have nothing to look at in annotation files, each with the reason."""
+"""Families of rules that do not apply to annotation files, each with the reason."""
 Asked = Mapping[Rule, Skip | None]
-"""All rules, and why those are skipped that are."""
+"""All rules, each with the reason if it is skipped."""
 
 
 def check(
@@ -62,11 +62,11 @@ def check(
         DataError: the dataset cannot be used.
     """
     names, _ = folders.digests
-    cached = cache.load(place) if place else None
+    cached = cache.load_columns(place) if place else None
     known = None
     if cached is not None and cached.facts == {"names": names, "listed": folders.count}:
         try:
-            known = unpack(cached.column, cached.text, folders), other_files.loads(cached.text("census"))
+            known = unpack(cached.column, cached.text, folders), other_files.unpacked_census(cached.text("census"))
         except Exception:  # what is cached is read anew rather than be the end of a lint
             cached = None
     if known is not None:
@@ -76,16 +76,22 @@ def check(
         census = other_files.take_census(config, seen.files, options.settled, folders)
     kept = unchanged(seen, cached, same_files=known is not None)
     waiting = np.delete(np.arange(len(seen.files)), kept[0]).tolist()
-    facts = assemble(seen, cached, kept, read_all(seen, waiting, (config, options), jobs, progress), deep=options.deep)
-    if place is not None and (known is None or len(waiting) > FEW * len(seen.files)):
-        _save(place, names, seen, census, facts)
-    table = table_of(seen, facts.columns)
+    read = read_all(seen, waiting, (config, options), jobs, progress)
+    hits, columns = assemble(seen, cached, kept, read, deep=options.deep)
+    if place is not None and (known is None or len(waiting) > FEW_CHANGED * len(seen.files)):
+        own, texts = pack(seen)  # what is needed to leave unchanged files unread next time
+        texts |= {
+            "found": json.dumps(hits, separators=(",", ":")),
+            "census": other_files.packed_census(census),
+        }
+        cache.save_columns(place, {"names": names, "listed": len(seen.listed)}, {**columns, **own}, texts)
+    table = table_of(seen, columns)
     if study is not None:
         study(Studied(config, options.settled, table))
     fates = of_splits(table, config, options.settled)
     asked = {rule: rule.skipped(options) for rule in all_rules()}
     in_set = {"strays": seen.strays, "census": census, "folders": folders, "fates": fates, "notes": ()}
-    findings = _all_findings(config, options, table, asked, in_set, _in_files(facts.found, table), [])
+    findings = _all_findings(config, options, table, asked, in_set, _in_files(hits, table), [])
     choice = choose(seen.files, findings) if options.settled == UNLABELLED else ()
     return replace(_report(config, options, table, asked, findings, basis, fates), choice=choice)
 
@@ -99,7 +105,7 @@ def check_annotations(annotated: Annotated, study: Study | None = None) -> Repor
         study(Studied(config, options.settled, table, annotated.where))
     asked = {rule: NOT_IN_ANNOTATIONS.get(rule.code[:2]) or rule.skipped(options) for rule in all_rules()}
     found: list[Finding] = []
-    causes: list[Cause] = []
+    causes: list[Explains] = []
     for images, labels in parts:
         facts = about_files(images, labels, config, options)
         found += _ask((rule for rule, why in asked.items() if why is None and rule.about_files), facts, causes)
@@ -118,13 +124,6 @@ def _unlabelled(config: DataConfig, options: LintOptions, folders: Folders) -> M
     return None
 
 
-def _save(place: Path, names: str, seen: Survey, census: other_files.Census, facts: Facts) -> None:
-    """Cache what is needed to leave unchanged files unread next time."""
-    columns, texts = pack(seen)
-    texts |= {"found": json.dumps(facts.found, separators=(",", ":")), "census": other_files.dumps(census)}
-    cache.save(place, {"names": names, "listed": len(seen.listed)}, {**facts.columns, **columns}, texts)
-
-
 def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
     """The findings of the rules about single files."""
     rules = {rule.code: rule for rule in all_rules()}
@@ -135,7 +134,7 @@ def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
         yield rules[code].finding(Hit(file, says, line, at, table.split_names[split], table.files[image], values, near))
 
 
-def _ask(rules: Iterable[Rule], facts: Mapping[str, Any], causes: list[Cause]) -> Iterator[Finding]:
+def _ask(rules: Iterable[Rule], facts: Mapping[str, Any], causes: list[Explains]) -> Iterator[Finding]:
     """What some rules find; `causes` gets what their findings explain."""
     for rule in rules:
         with np.errstate(all="ignore"):  # label files may hold any number
@@ -149,7 +148,7 @@ def _all_findings(
     asked: Asked,
     facts: Mapping[str, Any],
     in_files: Iterable[Finding],
-    causes: list[Cause],
+    causes: list[Explains],
     where: Mapping[str, Where] | None = None,
 ) -> tuple[Finding, ...]:
     """All findings, sorted: those in single files, and those of the rules over the whole set.

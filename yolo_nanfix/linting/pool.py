@@ -1,8 +1,7 @@
-"""Reads the parts of a dataset: here if they are few, else in several processes.
+"""Reads the parts of a dataset: in this process if they are few, else in several.
 
-Processes of our own are started by name, so a script that calls `lint` needs no `if __name__ == "__main__"`, and a
-decoder that crashes on a hostile file takes nothing with it but its part. They speak in frames over their standard
-input and output.
+The processes run a command of their own, so a script that calls `lint` needs no `if __name__ == "__main__"`, and a
+decoder that crashes on a hostile file loses nothing but its part. Messages are frames over standard input and output.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import IO, Any
@@ -26,7 +25,7 @@ import numpy as np
 from yolo_nanfix import stopping
 from yolo_nanfix.dataset.images import Part
 from yolo_nanfix.dataset.index import Survey
-from yolo_nanfix.dataset.paths import NOTHING
+from yolo_nanfix.dataset.paths import NO_FILE
 from yolo_nanfix.linting.parts import Context, Facts, Found, read_part
 
 Progress = Callable[[int, int, str], None]
@@ -35,14 +34,14 @@ PART, DEEP_PART = 2000, 512
 PART_BYTES = 1 << 24
 """Bytes of the label files of a part at most: memory is bounded by the rows of a part."""
 DEEP_BYTES = 1 << 26
-"""Bytes of the images of a part at most where they are decoded: progress is told part by part."""
+"""Bytes of the images of a part at most if they are decoded: progress is reported per part."""
 SHARES = 4
-"""Parts for each process at least, as long as they have so many images as to be worth it."""
+"""Parts for each process at least, if they then have at least the following numbers of images."""
 LEAST_PART, LEAST_DEEP_PART = 250, 64
 WORTH_IT, DEEP_WORTH_IT = 6000, 128
-"""From so many images on other processes are worth the time that they take to start."""
+"""From so many images on other processes save more time than they take to start."""
 CRASHED = "IM001"
-"""The rule under which a file is reported whose decoder crashed the process."""
+"""The rule that reports a file whose decoder crashed the process."""
 
 
 def read_all(
@@ -53,12 +52,12 @@ def read_all(
     Args:
         survey: the dataset.
         numbers: the images to read.
-        context: how.
-        jobs: processes; None for one a core where that is worth it, 1 for none but this one.
+        context: its data.yaml and the options.
+        jobs: processes; None for one per core where that is faster, 1 for this one alone.
         progress: called with (done, total, what).
 
     Raises:
-        RuntimeError: a fault of our own while a part was read.
+        RuntimeError: a bug in this package while a part was read.
     """
     deep = context[1].deep
     few = len(numbers) < (DEEP_WORTH_IT if deep else WORTH_IT)
@@ -80,7 +79,7 @@ def read_all(
 
 
 def _cut(survey: Survey, numbers: Sequence[int], most: int, *, deep: bool) -> Iterator[Sequence[int]]:
-    """Some images dealt out: at most so many at once, and within `PART_BYTES` and, if deep, `DEEP_BYTES`."""
+    """The images in groups of at most so many, and within `PART_BYTES` and, if deep, `DEEP_BYTES`."""
     chosen = np.array(numbers, np.int64)
     weights = survey.sizes(chosen) / PART_BYTES
     if deep:
@@ -122,7 +121,7 @@ def _some(items: tuple[str, ...], numbers: Sequence[int]) -> tuple[str, ...]:
 
 
 def _apart(parts: list[Part], context: Context, jobs: int) -> Iterator[tuple[Part, Facts]]:
-    """Each of `jobs` threads speaks with a process of its own."""
+    """Read parts in `jobs` processes, each used by one thread."""
     workers = [Worker(context) for _ in range(jobs)]
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
@@ -162,17 +161,17 @@ def _ask(worker: Worker, part: Part, context: Context) -> list[tuple[Part, Facts
     """The facts of a part; if the process dies of it, those of its halves, down to the file that kills it."""
     try:
         return [(part, worker.ask(part))]
-    except WorkerDied as death:
+    except BrokenExecutor as death:
         if len(part.files) > 1:
             return [pair for half in part.split_up() for pair in _ask(worker, half, context)]
         return [(part, _crashed(part, context, str(death)))]
 
 
 def _crashed(part: Part, context: Context, why: str) -> Facts:
-    """The facts of a file that cannot be read without dying: as of one that is not there, and a hit that says so."""
-    nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=np.array([NOTHING]))
-    facts = read_part(nothing, context)
-    return Facts([Found(0, CRASHED, part.files[0], None, None, why, {}, ())], facts.columns)
+    """The facts of a file that crashes its reader: those of a missing one, and a hit that says so."""
+    nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=np.array([NO_FILE]))
+    _, columns = read_part(nothing, context)
+    return [Found(0, CRASHED, part.files[0], None, None, why, {}, ())], columns
 
 
 _START = (
@@ -180,20 +179,12 @@ _START = (
     "[signal.signal(number, signal.SIG_IGN) for number in stopping.SIGNALS]; stopping.end_with(parent); "
     "from yolo_nanfix.linting.pool import serve; serve()"
 )
-"""What such a process runs; signals are the business of the one that asks, whose death ends it."""
+"""What such a process runs; it ignores signals, and ends with its parent."""
 _LENGTH = struct.Struct("<Q")
 
 
-class WorkerDied(Exception):  # noqa: N818 - an event that is dealt with
-    """The process ended without an answer."""
-
-
-class Closed(Exception):  # noqa: N818 - not a fault
-    """The worker was closed while, or before, it was asked."""
-
-
 class Worker:
-    """One such process, started when it is first asked."""
+    """One such process, started by the first `ask`."""
 
     def __init__(self, context: Any) -> None:
         """`context` is sent to it before the first part."""
@@ -205,12 +196,12 @@ class Worker:
         """What `read_part` gives for a part.
 
         Raises:
-            Closed: nobody waits for the answer any more.
-            WorkerDied: the process ended, with what signal or code.
+            CancelledError: the worker was closed.
+            BrokenExecutor: the process ended, with what signal or code.
             RuntimeError: `read_part` raised; the text is its traceback.
         """
         if self._closed:
-            raise Closed
+            raise CancelledError
         process = self._process or self._start()
         try:
             _send(process.stdin, part)
@@ -218,14 +209,14 @@ class Worker:
         except (OSError, EOFError) as error:
             self._end()
             if self._closed:
-                raise Closed from error
-            raise WorkerDied(f"the process that read it ended with {process.returncode}") from error
+                raise CancelledError from error
+            raise BrokenExecutor(f"the process that read it ended with {process.returncode}") from error
         if kind == "error":
             raise RuntimeError(answer)
         return answer
 
     def close(self) -> None:
-        """End the process, for good."""
+        """End the process; it is not started again."""
         self._closed = True
         self._end()
 
@@ -250,11 +241,11 @@ class Worker:
 
 
 def serve() -> None:
-    """Answer until the input ends, or the process that asks has died."""
+    """Answer until the input ends, or the parent process has ended."""
     import cv2
 
     given, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get among the answers
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
     asked: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(given, asked), daemon=True).start()
     cv2.setNumThreads(0)
@@ -274,7 +265,7 @@ def serve() -> None:
 
 
 def _listen(given: IO[bytes], asked: SimpleQueue[Any]) -> None:
-    """Take what is asked; once the other end is gone, this process ends, whatever it is decoding."""
+    """Receive parts; once the other end is closed, this process ends, whatever it is decoding."""
     with suppress(Exception):
         while True:
             asked.put(_receive(given))

@@ -1,13 +1,13 @@
 """What a rule is, and the list of all rules.
 
-A rule is a generator function under `@rule(...)`. It asks for what it needs by parameter name, yields one `Hit` per
+A rule is a generator function under `@rule(...)`. It takes what it needs by parameter name, yields one `Hit` per
 defect, and its docstring documents it. There are two kinds:
 
 - rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
-  are given one part of the dataset after the other, in several processes, and their hits are cached as long as the
+  run on one part of the dataset after the other, in several processes, and their hits are cached as long as the
   file, its label file and data.yaml stay the same;
 - rules about the whole set ask for `table`, `fates` (see `fates.Fate`), `strays`, `census`, `folders` or `notes`, or
-  for none. They are asked once, at the end.
+  for none. They run once, at the end.
 
 Both may ask for `config`, `task` and `options`.
 """
@@ -27,7 +27,7 @@ from yolo_nanfix.dataset.options import TASKS as TASKS
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
 from yolo_nanfix.findings import Effect, Finding, Place, RuleText, Severity, Skip, frozen
 from yolo_nanfix.linting.autofix.operations import Autofix
-from yolo_nanfix.linting.causes import Cause, Explains
+from yolo_nanfix.linting.causes import Explains
 
 FAMILIES = (
     "data_yaml", "file_set", "names", "class_folders", "image_headers", "turned", "pixels", "label_text", "boxes",
@@ -47,7 +47,7 @@ _SECTIONS = ("Why", "Ultralytics", "Example", "Fix")
 class Hit(NamedTuple):
     """One defect as a rule sees it: its file, place, split and image, as in `Finding`.
 
-    `says` is a constant text in which the names of `values` stand in braces (`wording.sentence`). A hit of a rule over
+    `says` is a constant text with the names of `values` in braces (`wording.sentence`). A hit of a rule over
     the whole set may also say in `explains` which other findings follow from it, and by `severity` and `effect` that it
     is milder or worse than most of its rule.
     """
@@ -100,12 +100,12 @@ class Rule(RuleText):
             return Skip.OTHER_TASK
         return Skip.DEEP if self.deep and not options.deep else None
 
-    def run(self, facts: Mapping[str, Any], causes: list[Cause]) -> Iterable[Finding]:
-        """Ask the rule; `facts` holds what its parameters may name, `causes` gets what its findings explain."""
+    def run(self, facts: Mapping[str, Any], causes: list[Explains]) -> Iterable[Finding]:
+        """Run the rule on `facts`, by parameter name; what its findings explain is added to `causes`."""
         wanted = {name: facts[name] for name in self.asks}
         for hit in self.check(**wanted):
             if hit.explains is not None:
-                causes.append(Cause(self.code, hit.split, hit.explains))
+                causes.append(hit.explains._replace(code=self.code, split=hit.split))
             yield self.finding(hit)
 
     def finding(self, hit: Hit) -> Finding:

@@ -1,6 +1,6 @@
-"""One run of lint as a user wants it: settings files, selection, baseline, single files.
+"""One run of lint as a user asks for it: settings files, selection, baseline, single files.
 
-It stands between `runner`, which lints a dataset whole, and `api`.
+`api` calls it, and it calls `runner`, which lints a whole dataset.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from yolo_nanfix import files
 from yolo_nanfix.dataset import class_lists, discover
-from yolo_nanfix.dataset.discover import Belongs, dataset, home, inside
+from yolo_nanfix.dataset.discover import belongs, dataset, home, inside
 from yolo_nanfix.dataset.find_yaml import find_yaml, several_yamls
 from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.options import LintOptions
@@ -35,17 +35,17 @@ from yolo_nanfix.settings import load_lint, settings_files, trusts
 
 @dataclass(frozen=True)
 class Request:
-    """What a call or a command line wants.
+    """The arguments of a call or a command line.
 
     Attributes:
-        asked: the settings that it gives itself.
-        settings: whether settings files count, too.
-        trust: take a settings file that came with the dataset as one of the user's own.
+        asked: its settings.
+        settings: whether settings files are read, too.
+        trust: take a settings file that came with the dataset for one of the user's own.
         files: only findings about these files; None for all.
         write_baseline: write the findings to the baseline, and leave none of them out.
-        jobs: processes that read; None for as many as are worth it.
-        cache: leave files unread that have not changed since an earlier run.
-        study: called with what is known of each dataset besides its findings.
+        jobs: processes that read; None for one per core where that is faster.
+        cache: do not read files again that have not changed since an earlier run.
+        study: called with each dataset that was read.
     """
 
     asked: LintSettings = field(default_factory=LintSettings)
@@ -58,7 +58,7 @@ class Request:
     study: Study | None = None
 
     def selection(self, data: str | Path) -> tuple[Selection, Overrides]:
-        """The settings that hold for one dataset, and what of its settings files is not taken.
+        """The settings for one dataset, and which settings of its files are not used.
 
         Raises:
             UsageError: a setting is wrong.
@@ -68,10 +68,10 @@ class Request:
 
 
 def asked(values: Mapping[str, Any], prefix: str = "") -> LintSettings:
-    """The settings that a call gives, by the names of its arguments; what is None is not given.
+    """The settings of a call, by the names of its arguments; None if not given.
 
     Raises:
-        UsageError: one of them is wrong; `prefix` stands before its name in the message.
+        UsageError: one of them is wrong; `prefix` precedes its name in the message.
     """
     return read_settings({name.replace("_", "-"): value for name, value in values.items()}, prefix, Path.cwd())
 
@@ -81,7 +81,7 @@ def lint(data: str | Path | None, request: Request, progress: Progress | None = 
 
     Args:
         data: data.yaml, a folder that holds one, or a name; None to find it above each of the request's files.
-        request: what is wanted.
+        request: the arguments.
         progress: called with (done, total, what) as files are read.
 
     Returns:
@@ -96,7 +96,9 @@ def lint(data: str | Path | None, request: Request, progress: Progress | None = 
     if missing := next((file for file in request.files or () if not file.exists()), None):
         raise UsageError(f"the file {missing} does not exist")
     started = time.time_ns()
-    return replace(_joined([_one(one, request, progress) for one in datasets(data, request)]), started_ns=started)
+    return replace(
+        _joined_report([_one(one, request, progress) for one in datasets(data, request)]), started_ns=started
+    )
 
 
 def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...]:
@@ -116,12 +118,12 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
     alone = None if found else next(filter(is_annotations, request.files), None)
     if alone is not None:
         named = f"yolo-nanfix lint {shlex.quote(str(alone))} --files ..."
-        raise UsageError(f"no data.yaml stands above {alone}; name its dataset: {named}")
+        raise UsageError(f"there is no data.yaml above {alone}; name its dataset: {named}")
     return found
 
 
 def for_training(report: Report, data: str | Path, *, trust: bool = False) -> Report:
-    """What of a report with all findings counts before a training.
+    """The part of a report with all findings that matters before a training.
 
     The selection of the settings files holds, so that the summary of a run shows what `yolo-nanfix lint` shows, but for
     what makes a run fail: a fatal finding is left out only if an `ignore` or a `per-path-ignores` names its rule by
@@ -151,28 +153,25 @@ def for_training(report: Report, data: str | Path, *, trust: bool = False) -> Re
     return replace(report, findings=kept, overrides=overrides + Overrides(changes=tuple(changes)))
 
 
-class Watched(NamedTuple):
-    """What the outcome of a lint depends on, as it is now: the number of files, and what changes with any of them."""
-
-    files: int
-    state: tuple[Any, ...]
+Watched = tuple[int, tuple[Any, ...]]
+"""How many files the result of a lint depends on, and a value that changes with any of them."""
 
 
 def watched(data: str | Path | None, request: Request) -> Watched:
-    """The files of the datasets and their settings; cheap enough to be asked every second."""
+    """The current state of the datasets and their settings; fast enough to be called every second."""
     count = 0
     state: list[Any] = []
     for one in datasets(data, request):
         settings = _stamps(settings_files(home(one)))
         files, digest = _files_of(one, request.selection(one)[0].options)
         count, state = count + files + len(settings), [*state, settings, digest]
-    return Watched(count, tuple(state))
+    return count, tuple(state)
 
 
 def _files_of(data: str | Path, options: LintOptions) -> tuple[int, Any]:
-    """How many files a dataset has, and what changes with any of them.
+    """How many files a dataset has, and a value that changes with any of them.
 
-    A data.yaml that cannot be used is watched alone, a folder without one with all that is in it.
+    Of a data.yaml that cannot be used only itself is watched, of a folder without one all that is in it.
     """
     try:
         config, folders = dataset(data, LintOptions(root=options.root)), Folders()
@@ -198,13 +197,13 @@ def _stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
 
 
 def _from_files(data: str | Path, trust: bool) -> tuple[tuple[LintSettings, ...], Overrides]:
-    """The settings files that hold for a dataset, the last one winning, with what of them is not taken.
+    """The settings files of a dataset, the last one winning, and which of their settings are not used.
 
-    One that came with the dataset and is not trusted stands behind the user's own: it narrows what this leaves, and
-    switches nothing off that it asks for, as `deep` or a severity.
+    One that came with the dataset and is not trusted ranks behind the user's own: it narrows what that leaves, and
+    switches nothing off that it asks for, such as `deep` or a severity.
     """
     layers, overrides = [], Overrides()
-    for values, source, file in load_lint(home(data), Belongs(data), trust=trust or trusts()):
+    for values, source, file in load_lint(home(data), belongs(data), trust=trust or trusts()):
         layer = read_settings(values, source, Path(file.file).parent, file)
         layer, not_taken = (layer, Overrides()) if file.trusted else without_root(layer)
         layers.append(layer)
@@ -228,26 +227,26 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     if request.write_baseline:
         if layer is None or file is None:
             raise UsageError("--write-baseline needs --baseline FILE, or a baseline in the settings")
-        _write(file, baseline.text(report, file), layer)
+        _write_baseline(file, baseline.updated(report, file), layer)
         overrides += Overrides(changes=(layer.override(What.BASELINE, "baseline", value=str(file)),))
     elif layer is not None and file is not None:
         before, report = report, baseline.without_known(report, file)
-        overrides += _left_out(layer, What.BASELINE, before, report, str(file))
+        overrides += _removed(layer, What.BASELINE, before, report, str(file))
     if request.files is not None:
         before, report = report, discover.about(report, request.files)
-        overrides += _left_out(request.asked, What.FILES, before, report)
+        overrides += _removed(request.asked, What.FILES, before, report)
     return replace(report, overrides=overrides)
 
 
-def _left_out(layer: LintSettings, what: What, before: Report, after: Report, value: str = "") -> Overrides:
-    """What the baseline, or the choice of files, takes out of a report."""
-    left = set(map(id, after.findings))
-    gone = (finding for finding in before.findings if id(finding) not in left)
+def _removed(layer: LintSettings, what: What, before: Report, after: Report, value: str = "") -> Overrides:
+    """The findings that the baseline, or the choice of files, takes out of a report."""
+    remaining = set(map(id, after.findings))
+    gone = (finding for finding in before.findings if id(finding) not in remaining)
     return Overrides(changes=(layer.override(what, what.value, gone, value=value),))
 
 
-def _write(file: Path, content: str, layer: LintSettings) -> None:
-    """Write the baseline; a settings file that came with the dataset names no place elsewhere for it.
+def _write_baseline(file: Path, content: str, layer: LintSettings) -> None:
+    """Write the baseline; a settings file that came with the dataset may name no place outside of its folder.
 
     Raises:
         UsageError: it does, or the file cannot be written.
@@ -263,7 +262,7 @@ def _write(file: Path, content: str, layer: LintSettings) -> None:
         raise UsageError(f"the baseline {file} cannot be written: {error.strerror or error}") from error
 
 
-def _joined(reports: list[Report]) -> Report:
+def _joined_report(reports: list[Report]) -> Report:
     """One report of several datasets: findings one after the other, counts added up."""
     if len(reports) == 1:
         return reports[0]

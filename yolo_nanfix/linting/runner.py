@@ -1,4 +1,4 @@
-"""The way into lint: finds out what is to be linted."""
+"""Lints one dataset: finds it, reads what is cached of it, and runs the pipeline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.linting.pool import Progress
 
 AROUND = frozenset(("FS003", "FS004", "FS057", "FS061"))
-"""Findings that tell of folders which are not looked at to know whether anything has changed."""
+"""Findings about folders in which changes are not noticed, so that reports with them are not cached."""
 
 
 def run(
@@ -42,12 +42,11 @@ def run(
     Args:
         data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships; for classification
             the folder that holds `train`; annotations of COCO, Pascal VOC or Ultralytics NDJSON, a file or a folder.
-        options: how; by default a fast look, for the task that the set itself speaks for.
+        options: by default headers and labels are read, for the task that the labels are for.
         progress: called with (done, total, what) while files are read.
-        jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
-        cache: whether files that have not changed since an earlier run are left unread; what is known of them is in
-            the user's cache folder.
-        study: called with what is known of the dataset once it is read, if it could be.
+        jobs: processes that read; None for one per core where that is faster, 1 for this one alone.
+        cache: do not read files again that have not changed since an earlier run, from the user's cache folder.
+        study: called with the dataset once it is read, if it could be.
 
     Raises:
         UsageError: the task is unknown.
@@ -70,7 +69,7 @@ def run(
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """A lint makes many thousand small objects and hardly a reference cycle, so that looking for cycles is in vain."""
+    """Switch it off for a `with` block: a lint makes many small objects and hardly a reference cycle."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -88,7 +87,7 @@ def _run(
     cache: bool,
     study: Study | None,
 ) -> Report:
-    """The report on a dataset of YOLO labels: the cached one where nothing has changed, for which no rule is loaded."""
+    """The report on a dataset of YOLO labels: the cached one if nothing has changed; then no rule is loaded."""
     from yolo_nanfix.linting import cache as caching
 
     ahead = scanning.start(_folders(config))
@@ -110,15 +109,15 @@ def _run(
         report = caching.unpack(latest, str(config.yaml_file), str(config.root))
         if report is not None:
             return report
-    from yolo_nanfix.dataset.task_guess import Looks, guess, settled
+    from yolo_nanfix.dataset.task_guess import guess, settled
     from yolo_nanfix.linting.pipeline import check
 
-    looks = Looks(latest.get("looks"))
-    options, basis = settled(options, guess(config, folders, looks))
+    guessed, labels = guess(config, folders, latest.get("labels"))
+    options, basis = settled(options, guessed)
     columns = caching.place(config, options) if cache else None
     report = check(config, options, folders, columns, progress, jobs, study, basis)
     if place is not None and not report.by_code().keys() & AROUND:
-        caching.save_latest(place, {"tree": tree, "looks": looks.few(), **caching.pack(report)})
+        caching.save_latest(place, {"tree": tree, "labels": labels, **caching.pack(report)})
     return report
 
 

@@ -1,9 +1,9 @@
-"""Which rules are asked, how severe they are and where: the settings of a user, checked and joined.
+"""The settings of lint, checked and joined: which rules apply where, and how severe they are.
 
 Settings come in layers: first those of a settings file, then those of the command line or of the call. Within a layer
-the closest word wins (a code or name over a longer prefix over a shorter one over ALL), and at the same length
-`ignore` wins. A layer that has `select` starts from nothing; one that has not changes what the layers before it chose.
-Findings are chosen after the rules were asked, so that what is cached of a file does not depend on settings.
+the most specific word wins (a code or name over a longer prefix over a shorter one over ALL), on a tie `ignore`. A
+layer with `select` starts from nothing; one without it changes what the layers before it selected. Findings are
+selected after the rules were run, so that the cache does not depend on settings.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _EXACT = 5
 
 @dataclass(frozen=True, eq=False)
 class LintSettings:
-    """One layer of settings; what is None or empty was not said.
+    """One layer of settings; None or empty if not given.
 
     Attributes:
-        select: ask these rules only: codes, prefixes of codes, names or ALL.
-        extend_select: ask these too.
-        ignore: leave these out.
-        per_path_ignores: leave rules out for files that match a glob.
+        select: use these rules only: codes, prefixes of codes, names or ALL.
+        extend_select: use these too.
+        ignore: do not use these.
+        per_path_ignores: by glob, rules to ignore in files that match it.
         severity: another severity for the rules that a word names.
         task, imgsz, deep, root: as in `LintOptions`.
-        baseline: the file whose findings are known.
+        baseline: the file of known findings.
         folder: where globs and relative paths start.
-        file: the settings file that says it; None for the command or call itself.
-        prefix: what stands before the name of a setting in messages (`lint.`, `--`).
+        file: the settings file; None for the command or call itself.
+        prefix: what precedes the name of a setting in messages (`lint.`, `--`).
     """
 
     select: tuple[str, ...] | None = None
@@ -62,7 +62,7 @@ class LintSettings:
 
     @property
     def narrows(self) -> bool:
-        """Whether it may take findings out of a report, or give them another severity."""
+        """Whether it may remove findings from a report, or change their severity."""
         return self.select is not None or bool(self.ignore or self.per_path_ignores or self.severity)
 
     @cached_property
@@ -72,7 +72,7 @@ class LintSettings:
         return tuple(dict.fromkeys(f"{path.rstrip('/')}/" for path in paths))
 
     def override(self, what: What, key: str, findings: Iterable[Finding] = (), **more: Any) -> Override:
-        """What one setting of the layer changes: so many findings, and what else `Override` tells."""
+        """What one setting of the layer changes, in how many findings; `more` are fields of `Override`."""
         found = [finding.severity is Severity.FATAL for finding in findings]
         source = self.file.file if self.file is not None else ""
         return Override(what, source, f"{self.prefix}{key}", **{"count": len(found), "fatal": sum(found), **more})
@@ -84,18 +84,18 @@ def read_settings(
     """Check one layer.
 
     Args:
-        values: by the names in `KEYS`; None for what was not said.
-        source: what stands before a key's name where it is said that it is wrong.
+        values: by the names in `KEYS`; None if not given.
+        source: what precedes the name of a key in messages.
         folder: where its globs and paths start.
         file: the settings file; None for the command or call itself.
 
     Raises:
-        UsageError: a key, code, level or type is wrong, with the nearest that is right.
+        UsageError: a key, code, level or type is wrong; the message names the nearest valid one.
     """
-    said = {key: value for key, value in values.items() if value is not None}
-    if wrong := next((key for key in said if key not in KEYS), None):
+    given = {key: value for key, value in values.items() if value is not None}
+    if wrong := next((key for key in given if key not in KEYS), None):
         raise UsageError(f"{source}{wrong} is not a setting of lint; {nearest(wrong, KEYS)}")
-    checked = {key.replace("-", "_"): _READERS[key](f"{source}{key}", value) for key, value in said.items()}
+    checked = {key.replace("-", "_"): _READERS[key](f"{source}{key}", value) for key, value in given.items()}
     for name in {"baseline", "root"} & set(checked):
         checked[name] = folder / checked[name]
     layer = LintSettings(**checked, folder=folder, file=file, prefix="lint." if file else source)
@@ -113,14 +113,9 @@ class Selection:
 
     @property
     def options(self) -> LintOptions:
-        """How the dataset is read."""
-        said = {name: value for name in OPTIONS if (value := self.first(name)) is not None}
-        return LintOptions(**said)
-
-    def first(self, name: str) -> Any:
-        """The value of one setting in the last layer that has it; None if none has."""
-        layer = self.says(name)
-        return None if layer is None else getattr(layer, name)
+        """The options of lint."""
+        layers = {name: layer for name in OPTIONS if (layer := self.says(name)) is not None}
+        return LintOptions(**{name: getattr(layer, name) for name, layer in layers.items()})
 
     def says(self, name: str) -> LintSettings | None:
         """The last layer that has one setting; None if none has."""
@@ -128,11 +123,11 @@ class Selection:
 
     @cached_property
     def codes(self) -> frozenset[str]:
-        """The codes of the rules that are wanted."""
+        """The codes of the selected rules."""
         return frozenset(rule.code for rule in all_rules() if self.leaves_out(rule.code, rule.name) is None)
 
     def keeps(self, finding: Finding) -> bool:
-        """Whether a finding is wanted: its rule is, and no ignore for its path is in the way."""
+        """Whether a finding is selected: its rule is, and not ignored for its path."""
         return finding.code in self.codes and self.ignoring(finding) is None
 
     def ignored_on_purpose(self, finding: Finding) -> bool:
@@ -146,14 +141,14 @@ class Selection:
         return finding.severity if layer is None else layer.severity[word]
 
     def levels(self, finding: Finding) -> tuple[LintSettings | None, str]:
-        """The layer that gives a finding its severity, and by which word; None where it has its own."""
+        """The layer that gives a finding its severity, and the word in it; None if it has its own."""
         if finding.code not in self._levels:
             self._levels[finding.code] = self._level(finding.code, finding.name)
         return self._levels[finding.code]
 
     @cached_property
     def _levels(self) -> dict[str, tuple[LintSettings | None, str]]:
-        """What gives a rule its severity, as far as it was asked for."""
+        """The answers of `_level`, by code."""
         return {}
 
     def _level(self, code: str, name: str) -> tuple[LintSettings | None, str]:
@@ -164,7 +159,7 @@ class Selection:
         return None, ""
 
     def apply(self, report: Report) -> Report:
-        """The report with the wanted findings at the wanted severities, and with the wanted rules that were skipped."""
+        """The report with the selected findings at the severities of the settings, and the selected skipped rules."""
         kept = (finding for finding in report.findings if self.keeps(finding))
         if any(layer.severity for layer in self.layers):
             kept = (replace(finding, severity=self.severity(finding)) for finding in kept)
@@ -172,7 +167,7 @@ class Selection:
         return replace(report, findings=tuple(kept), skipped=skipped)
 
     def leaves_out(self, code: str, name: str) -> tuple[LintSettings, str] | None:
-        """The layer that leaves a rule out, and its key; None where the rule is wanted."""
+        """The layer that deselects a rule, and its key; None if the rule is selected."""
         out: tuple[LintSettings, str] | None = None
         for layer in self.layers:
             chosen = _closest((*(layer.select or ()), *layer.extend_select), code, name)
@@ -184,7 +179,7 @@ class Selection:
     def ignoring(self, finding: Finding, closeness: int = 0) -> LintSettings | None:
         """The layer that ignores the rule of a finding for its place or its image; None if none does.
 
-        `closeness`: so close the word must be that names the rule.
+        `closeness`: how specific the word for the rule must be at least, see `findings.match`.
         """
         for layer in self.layers:
             for glob, ignored in layer.per_path_ignores.items():
@@ -195,11 +190,11 @@ class Selection:
         return None
 
     def changes(self, report: Report, keeps: Callable[[Finding], bool] | None = None) -> Iterator[Override]:
-        """What the settings change of a report, each with the settings file or option that says so.
+        """What the settings change in a report, each with its settings file or option.
 
         Args:
             report: with all findings, at the severities of their rules.
-            keeps: whether a finding stays; by default as the selection says.
+            keeps: whether a finding stays; by default `Selection.keeps`.
         """
         if any(layer.narrows for layer in self.layers):
             wanted = list(map(keeps or self.keeps, report.findings))
@@ -210,11 +205,11 @@ class Selection:
             layer = self.says(name)
             if layer is not None and layer.file is not None:
                 value = getattr(layer, name)
-                said = str(value).lower() if isinstance(value, bool) else str(value)
-                yield layer.override(What.OPTION, name, value=said)
+                text = str(value).lower() if isinstance(value, bool) else str(value)
+                yield layer.override(What.OPTION, name, value=text)
 
     def _left_out(self, hidden: list[Finding]) -> Iterator[Override]:
-        """The rules that are not asked, and the globs, each with the findings that they leave out."""
+        """The deselected rules and the globs, each with the findings that they remove."""
         off = {rule.code: out for rule in all_rules() if (out := self.leaves_out(rule.code, rule.name)) is not None}
         for layer, key in dict.fromkeys(off.values()):
             names = tuple(sorted(code for code, out in off.items() if out == (layer, key)))
@@ -226,18 +221,18 @@ class Selection:
             yield layer.override(What.PATHS_OFF, "per-path-ignores", found, names=tuple(layer.per_path_ignores))
 
     def _other_severities(self, kept: list[Finding]) -> Iterator[Override]:
-        """The severities that are otherwise; as fatal ones count those that are so no more."""
+        """The changed severities; the fatal findings among them are those that are fatal by their rule."""
         for layer in (layer for layer in self.layers if layer.severity):
             names = tuple(f"{word}={level.value}" for word, level in layer.severity.items())
             found = (f for f in kept if self.levels(f)[0] is layer and self.severity(f) is not f.severity)
             yield layer.override(What.SEVERITY, "severity", found, names=names)
 
     def trained(self, findings: Iterable[Finding], *, taken: bool = True) -> Iterator[Override]:
-        """The images with fatal findings that are trained on, because their rules are ignored on purpose.
+        """The images with fatal findings that are trained on because their rules are ignored on purpose.
 
         Args:
-            findings: those that are.
-            taken: False if they are not trained on, as these settings came with the dataset.
+            findings: the ignored ones.
+            taken: False if they are not trained on, because these settings came with the dataset.
         """
         images: dict[tuple[LintSettings, str], dict[str, set[str]]] = {}
         for finding in findings:
@@ -253,11 +248,11 @@ class Selection:
 
 
 def without_root(layer: LintSettings) -> tuple[LintSettings, Overrides]:
-    """A layer that came with a dataset: it does not say where images are looked for, for training looks elsewhere."""
+    """A layer that came with a dataset, without `root`: training does not use it."""
     if layer.root is None:
         return layer, Overrides()
-    said = layer.override(What.OPTION, "root", value=str(layer.root), taken=False)
-    return replace(layer, root=None), Overrides(changes=(said,))
+    unused = layer.override(What.OPTION, "root", value=str(layer.root), taken=False)
+    return replace(layer, root=None), Overrides(changes=(unused,))
 
 
 def _closest(words: Iterable[str], code: str, name: str) -> int:
@@ -342,4 +337,4 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "root": _typed("the path of a folder", str, Path),
 }
 KEYS = tuple(_READERS)
-"""What the settings of lint may hold."""
+"""The names of the settings of lint."""

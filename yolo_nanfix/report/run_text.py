@@ -331,7 +331,7 @@ def beforehand(report: Report, left: Mapping[str, Mapping[str, int]]) -> Iterato
 
     Args:
         report: what lint found.
-        left: for each split its numbers, by the names in `fates.Left`.
+        left: for each split its numbers, by the names in `fates.Fate`.
     """
     heavy = (Severity.FATAL, Severity.ERROR)
     found = [f for f in report.findings if f.image is None and f.because is None and f.severity in heavy]

@@ -274,7 +274,7 @@ def _watch(data: str | None, options: Mapping[str, Any], args: argparse.Namespac
         first = False
         sys.stdout.flush()
         if not args.quiet:
-            say(f"Watching {before.files} files; {output.ended_by()} ends.")
+            say(f"Watching {before[0]} files; {output.ended_by()} ends.")
         pause = _POLL_SECONDS
         while True:
             time.sleep(pause)

@@ -1,7 +1,7 @@
-"""Annotation files of other formats, linted as they are, before a converter hides what is wrong with them.
+"""Annotation files of other formats, linted as they are, before a converter hides their defects.
 
-`read` gives the same values as a YOLO dataset: images, and rows in normalised coordinates; besides it notes what is
-wrong with the files. `check.check` asks the rules.
+`read` returns the same values as for a YOLO dataset, images and rows in normalised coordinates, and notes on what is
+wrong with the files. `linting.pipeline.check_annotations` runs the rules.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def read(data: str | Path, options: LintOptions) -> Annotated | None:
     except OSError as error:
         raise DataError(f"{data} cannot be read: {error}") from error
     if kind.name == "ndjson":
-        return ndjson.read(kind.files[0], options)
-    reader = coco.read if kind.name == "coco" else voc.read
+        return ndjson.read_ndjson(kind.files[0], options)
+    reader = coco.read_coco if kind.name == "coco" else voc.read_voc
     return reader(kind.files, Path(str(data).strip()).absolute(), options)

@@ -1,4 +1,4 @@
-"""Builds from the entries of annotation files the values that rules are asked with, in normalised coordinates."""
+"""Builds the images and label rows of a dataset, in normalised coordinates, from the entries of annotation files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset import bounded, decode
-from yolo_nanfix.dataset.bounded import ANNOTATION_MB, ANNOTATIONS, CORNERS, OBJECTS, OF_ONE
+from yolo_nanfix.dataset.bounded import ANNOTATION_CORNERS, ANNOTATION_MB, ANNOTATION_OBJECTS, ANNOTATIONS, OF_ONE
 from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.formats.defects import Defect
@@ -26,31 +26,31 @@ from yolo_nanfix.dataset.image_header import QUARTER, Header, shown_size, turn_o
 from yolo_nanfix.dataset.images import Image, Images, Part, gather, read_images
 from yolo_nanfix.dataset.labels import LabelFile, Labels
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.paths import NOTHING, Stamp, folder_of, is_image, stamp_of
+from yolo_nanfix.dataset.paths import NO_FILE, Stamp, folder_of, is_image, stamp_of
 from yolo_nanfix.dataset.table import Where
 from yolo_nanfix.dataset.task_guess import settled
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.tasks import Basis, TaskBasis
 
 SPILL = 0.02
-"""A box reaches out of a frame if it does by more than this part of the side: careless drawing spills less."""
+"""A box reaches out of a frame if it does by more than this part of the side: careless drawing reaches out less."""
 DIGITS = 6
 """Decimals of the numbers in label files as tools write them."""
-LEAST = 3
-"""So many boxes have to reach out of the shown picture, where width and height are right, before that is said."""
+LEAST_OUT = 3
+"""How many boxes must reach out of the shown image before it is noted, if width and height are right."""
 
 
 class Frame(IntEnum):
-    """What width, height and boxes of a turned image are, where it matters."""
+    """Of which pixels width, height and boxes of an image are that EXIF rotates by 90 degrees."""
 
     RIGHT = 0
-    """Of the shown picture, or nothing tells; or stretched from it to the sides of the stored pixels that are given."""
+    """Of the shown image; or unknown; or boxes that were stretched to the given sides of the stored pixels."""
     STORED = 1
-    """All of them those of the stored pixels, as far as can be told."""
+    """All of the stored pixels, as far as can be told."""
     SWAPPED = 2
-    """The boxes of the shown picture; width and height of the stored pixels."""
+    """Boxes of the shown image; width and height of the stored pixels."""
     UNTURNED = 3
-    """The boxes of the stored pixels; width and height of the shown picture."""
+    """Boxes of the stored pixels; width and height of the shown image."""
 
 
 class Spills(NamedTuple):
@@ -60,9 +60,9 @@ class Spills(NamedTuple):
         boxes: all boxes.
         stored, shown: those that reach out of either frame.
         drawn: those on whole pixels.
-        stretched: those on whole pixels if they were stretched from the shown picture to the stored sides, as tools do
-            that make pixels of YOLO labels with the width and height of the header.
-        rounded: those that are numbers of a YOLO label file, of so few decimals, once divided by the stored sides.
+        stretched: those on whole pixels if they were stretched from the shown image to the stored sides, as by tools
+            that convert YOLO labels to pixels with the width and height of the header.
+        rounded: those that have as few decimals as YOLO labels after division by the stored sides.
     """
 
     boxes: NDArray[np.int64]
@@ -104,7 +104,7 @@ def judge(
     """(N,) the `Frame` of each image.
 
     Args:
-        given: (N, 2) width and height that the annotations give.
+        given: (N, 2) width and height in the annotations.
         stored: (N, 2) those of the stored pixels; 0 where they are not known.
         turned: (N,) whether EXIF rotates the image by 90 degrees.
         out: its boxes.
@@ -119,13 +119,13 @@ def judge(
     evidence = np.sign(out.stored - out.shown)
     evidence[evidence == 0] = np.sign(evidence[as_stored].sum())
     frame[as_stored] = np.where(evidence[as_stored] > 0, Frame.SWAPPED, Frame.STORED)
-    if out.shown[as_shown].sum() >= LEAST and not out.stored[as_shown].any():
+    if out.shown[as_shown].sum() >= LEAST_OUT and not out.stored[as_shown].any():
         frame[as_shown] = Frame.UNTURNED
     return frame
 
 
 class Turned(NamedTuple):
-    """What there is to say of some images of one frame: how many, the first, its sizes, and the boxes of all."""
+    """The images with one `Frame`: how many, the first, its sizes, and the boxes of all."""
 
     frame: Frame
     images: int
@@ -163,7 +163,7 @@ _GIVEN = "{width}x{height} is given"
 def summary(
     frame: NDArray[np.int8], given: NDArray[np.int64], stored: NDArray[np.int64], out: Spills, among: NDArray[np.intp]
 ) -> list[Turned]:
-    """For each frame that is not right and that some of these images have, what there is to say."""
+    """The images with each `Frame` that is not right, if there are any."""
     found = []
     for kind in (Frame.STORED, Frame.SWAPPED, Frame.UNTURNED):
         own = among[frame[among] == kind]
@@ -178,18 +178,18 @@ def summary(
 SPLITS = ("train", "val", "test")
 PLAIN = 5
 CHANNELS = 3
-"""Annotation files say nothing of channels; colours are assumed."""
+"""Annotation files give no channels; colour images are assumed."""
 _DEFECTS = {
     Frame.STORED: Defect.BOXES_UNTURNED,
     Frame.UNTURNED: Defect.BOXES_UNTURNED,
     Frame.SWAPPED: Defect.IMAGE_SIZE_SWAPPED,
 }
 MOST_BESIDE = 100
-"""Folders that are looked at for images."""
+"""Folders that are searched for images at most."""
 POINTS = 1 << 20
-"""Points that are normalised at once, but at least those of one row."""
+"""Points that are normalised at once, at least those of one row."""
 TRIED = 20
-"""Images that are looked for to know where they lie."""
+"""How many images are looked for to find their folder."""
 TOGETHER = 2000
 """Images that are read at once."""
 
@@ -199,13 +199,13 @@ class Annotated:
     """A dataset as annotation files describe it.
 
     Attributes:
-        config: what stands for its data.yaml.
+        config: the values that a data.yaml would have.
         images: all image files, each once.
         splits: for each split the indices of its images, repeated where a file is listed twice.
-        labels: the rows as columns; the number of a row stands for its line.
-        notes: what is wrong with the files themselves.
-        where: for each annotation file how its rows are found and called.
-        options: how it is linted; `task` is that of the annotations.
+        labels: the rows as columns, with the number of a row as its line.
+        notes: on defects of the files themselves.
+        where: for each annotation file the lines and names of its rows.
+        options: of lint; `task` is that of the annotations.
         basis: why it is this task.
     """
 
@@ -220,10 +220,10 @@ class Annotated:
 
 
 class Builder:
-    """Takes images and rows in the order of the files, and hands out the dataset at the end."""
+    """Collects images and rows in the order of the files, and returns the dataset at the end."""
 
     def __init__(self, source: Path, options: LintOptions, *, pixels: bool, on_disk: bool = True) -> None:
-        """`source` is what is linted; rows are in pixels of their image or normalised; images are on disk or remote."""
+        """`source` is the file or folder; rows are in pixels or normalised; images are on disk or remote."""
         self._source, self._options, self._in_pixels, self._on_disk = source, options, pixels, on_disk
         self._basis = Basis(TaskBasis.NO_ROWS, "detect")
         self.notes: list[Note] = []
@@ -238,28 +238,28 @@ class Builder:
         self._image, self._line, self._columns, self._shape = array("i"), array("i"), array("i"), array("q")
         self._numbers, self._counts = array("d"), array("i")
         self._x, self._y, self._visible, self._seen = array("d"), array("d"), array("f"), array("b")
-        self._most = OBJECTS * bounded.times(), CORNERS * bounded.times()
+        self._most = ANNOTATION_OBJECTS * bounded.times(), ANNOTATION_CORNERS * bounded.times()
 
     @property
     def root(self) -> Path | None:
-        """The folder of the images, where one was named."""
+        """The folder of the images, if the options name one."""
         return self._options.root
 
     def settle(self, found: Basis) -> str:
-        """The task: the one that is asked, or the one that the annotations speak for."""
+        """The task: that of the options, or the one of the annotations."""
         self._options, self._basis = settled(self._options, found)
         return self._options.settled
 
     def note(
         self, file: str, defect: Defect, says: str, line: int | None = None, image: int | None = None, **values: Any
     ) -> None:
-        """Note what is wrong: a text with names in braces, and the values of these names."""
+        """Note a defect: a text with names in braces, and the values of these names."""
         about = (None, None) if image is None else (self._splits[image], self._paths[image])
         facts = {name: plain(value) for name, value in values.items()}
         self.notes.append(Note(defect, file, says, facts, line, *about))
 
     def image(self, path: str, split: str, label: str, size: tuple[int, int]) -> int:
-        """Add an image: where it should be, the annotation file, and width and height that it gives (0 if none)."""
+        """Add an image: path, annotation file, and the width and height in that (0 if none); return its index."""
         self._paths.append(path)
         self._splits.append(split)
         self._labels.append(label)
@@ -304,7 +304,7 @@ class Builder:
         )
 
     def finish(self) -> Annotated:
-        """The dataset; the headers of all images are read for it."""
+        """The dataset; reads the headers of all images."""
         found = self._images()
         frames = self._frames(found)
         self._compare(found)
@@ -336,7 +336,7 @@ class Builder:
                 self.note(str(self._source), Defect.CLASS_NAMES_ALIKE, says, other=other, name=name)
 
     def _images(self) -> list[Image]:
-        """All images with their headers; where there is no file, with the size that the annotations give."""
+        """All images with their headers; without a file, with the size in the annotations."""
         found: list[Image] = []
         with decode.silent(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -348,7 +348,7 @@ class Builder:
         return found
 
     def _frames(self, images: list[Image]) -> NDArray[np.int8]:
-        """The `Frame` of each image; those that are not right are noted, once a file, or once for one file an image."""
+        """The `Frame` of each image; those that are not right are noted once per annotation file or format."""
         turned = np.array([turn_of(image.header, CHANNELS) >= QUARTER for image in images], np.bool_)
         if not self._in_pixels or not turned.any():
             return np.zeros(len(images), np.int8)
@@ -369,17 +369,17 @@ class Builder:
         return frames
 
     def _read(self) -> Iterator[Image]:
-        """All images, some at a time: the first bytes of many are in memory together."""
+        """All images, some at a time, because their first bytes are in memory together."""
         for start in range(0, len(self._paths), TOGETHER):
             some = slice(start, start + TOGETHER)
             paths = self._paths[some]
-            stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in paths], np.int64)
+            stamps = np.array([_stamp(path) if is_image(path) else NO_FILE for path in paths], np.int64)
             count = len(paths)
             listed = Part(paths, self._splits[some], self._labels[some], [True] * count, [None] * count, stamps)
             yield from read_images(listed, CHANNELS, deep=self._options.deep)
 
     def _compare(self, images: list[Image]) -> None:
-        """Note images that are not there, or of another size than the annotations say."""
+        """Note images that do not exist, or are of another size than in the annotations."""
         missing: list[int] = []
         for i, (image, size) in enumerate(zip(images, self._sizes, strict=True)):
             there = shown_size(image.header, CHANNELS)
@@ -440,11 +440,7 @@ class Builder:
         )
 
     def _check_images(self, owner: NDArray[np.int32], counts: NDArray[np.int64], images: Images) -> None:
-        """Look at how many corners each image has: rules look at those of one image together.
-
-        Raises:
-            DataError: there are too many.
-        """
+        """Raise `DataError` if one image has too many corners: rules process those of an image together."""
         corners, most = np.bincount(owner, counts, len(images)), OF_ONE * bounded.times()
         if len(corners) and corners.max() > most:
             name = brief(_last(self._paths[int(corners.argmax())]))
@@ -453,7 +449,7 @@ class Builder:
     def _points(
         self, rows: NDArray[np.int64], scale: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-        """The points of these rows, what is seen of them, and where those of each row begin; some rows at a time."""
+        """The points of these rows, their visibility, and where those of each row begin; some rows at a time."""
         counts, seen = _column(self._counts).astype(np.int64), _column(self._seen).astype(np.bool_)
         starts, shown = np.cumsum(counts) - counts, np.cumsum(counts * seen) - counts * seen
         first = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
@@ -474,7 +470,7 @@ class Builder:
         return points, visible, first
 
     def _divisors(self, images: Images, frames: NDArray[np.int8]) -> NDArray[np.float64]:
-        """(N, 2) what the coordinates of each image are divided by; 0 where it is not known."""
+        """(N, 2) the divisors of the coordinates of each image; 0 if unknown."""
         if not self._in_pixels:
             return np.ones((len(images), 2))
         given = np.array(self._sizes, np.float64).reshape(-1, 2)
@@ -495,16 +491,16 @@ def _spots(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _stamp(path: str) -> Stamp:
-    """What tells whether a file has changed; nothing for what is no regular file."""
+    """The stamp of a regular file; else `NO_FILE`."""
     try:
         status = os.stat(path)  # noqa: PTH116 - one call an image
     except (OSError, ValueError):
-        return NOTHING
-    return stamp_of(status) if stat.S_ISREG(status.st_mode) else NOTHING
+        return NO_FILE
+    return stamp_of(status) if stat.S_ISREG(status.st_mode) else NO_FILE
 
 
 def _above(paths: Sequence[str]) -> tuple[Path, ...]:
-    """The folder above all images; none of no images."""
+    """The common folder of all images; empty without images."""
     folders = {folder_of(path) for path in paths}
     return (Path(os.path.commonpath(map(os.path.abspath, folders))),) if folders else ()
 
@@ -515,8 +511,8 @@ def _last(path: str) -> str:
 
 
 def split_of(stem: str, folder: str) -> str:
-    """The split that a file's stem speaks of, or the folder if that is the name of a split; else train."""
-    for word in (*_words(stem), folder.lower()):
+    """The split that the stem or folder of a file names; else train."""
+    for word in (*_words_of_name(stem), folder.lower()):
         if word in ("val", "valid", "validation"):
             return "val"
         if word == "test":
@@ -525,7 +521,7 @@ def split_of(stem: str, folder: str) -> str:
 
 
 def inside(name: str) -> bool:
-    """Whether a path in an annotation file stays below the folder that it is looked for in."""
+    """Whether a path in an annotation file is relative, and stays below its folder."""
     parts = name.replace("\\", "/").split("/")
     return bool(name) and "\0" not in name and ".." not in parts and not parts[0].endswith(":") and parts[0] != ""
 
@@ -533,7 +529,7 @@ def inside(name: str) -> bool:
 def image_root(folder: Path, names: Sequence[str], extra: Sequence[str] = ()) -> Path:
     """The folder that holds most of the first images: that of the annotations, one beside it, or one above.
 
-    Only where these hold none, the folders beside are looked at, those first that share a word with `extra`.
+    If these hold none, the folders beside are searched, those first that share a word with `extra`.
     """
     near = ("", "images", "JPEGImages", *extra)
     places = [base / name for base in (folder, folder.parent) for name in near]
@@ -541,7 +537,7 @@ def image_root(folder: Path, names: Sequence[str], extra: Sequence[str] = ()) ->
     tried = [name for name in names if inside(name)][:TRIED]
     counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
     if max(counts) == 0:
-        places += _beside(folder, {word for name in extra for word in _words(name)})
+        places += _beside(folder, {word for name in extra for word in _words_of_name(name)})
         counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
     return places[counts.index(max(counts))]
 
@@ -555,9 +551,9 @@ def _beside(folder: Path, words: set[str]) -> list[Path]:
         except OSError:
             continue
         found += below[:MOST_BESIDE]
-    return sorted(found, key=lambda path: words.isdisjoint(_words(path.name)))
+    return sorted(found, key=lambda path: words.isdisjoint(_words_of_name(path.name)))
 
 
-def _words(name: str) -> list[str]:
+def _words_of_name(name: str) -> list[str]:
     """The words of a name, in lowercase."""
     return "".join(c if c.isalpha() else " " for c in name.lower()).split()

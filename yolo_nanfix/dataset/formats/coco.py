@@ -15,7 +15,7 @@ import numpy as np
 
 from yolo_nanfix.dataset.formats.build import TRIED, Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.dataset.formats.defects import Defect
-from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Said, Text, Walk, read_json
+from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Text, Walk, read_json
 from yolo_nanfix.dataset.formats.notes import Total, brief, numbers, side, whole
 from yolo_nanfix.dataset.formats.sniff import json_kind, keys_of
 from yolo_nanfix.dataset.options import LintOptions
@@ -24,7 +24,7 @@ from yolo_nanfix.tasks import Basis, TaskBasis
 
 CLASS_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
 """The ids; class k of 80 is the k-th of them."""
-SAME = 11
+LAST_SAME_ID = 11
 """Up to this id, the number of a class is the id less one, as in any other set."""
 _CLASS_NAMES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -84,15 +84,15 @@ CATEGORY: KeyAliases = {
 
 
 class OtherNames:
-    """Finds, entry by entry, the keys that no entry of a list has, and the names that all have in their place."""
+    """Finds, entry by entry, the keys that no entry of a list has, and the names that all entries have instead."""
 
     def __init__(self, kinds: KeyAliases) -> None:
-        """No entry was seen yet."""
+        """Start without entries."""
         self._kinds = kinds
         self._left: list[tuple[str, str, Callable[[Any], bool]]] | None = None
 
     def add(self, entry: Any) -> None:
-        """Look at one more entry; what is no object tells nothing."""
+        """Add one entry; anything but an object is skipped."""
         if not isinstance(entry, dict):
             return
         if self._left is None:
@@ -107,7 +107,7 @@ class OtherNames:
 
     @property
     def found(self) -> dict[str, str]:
-        """For each key that no entry has, the name that all have in its place."""
+        """For each key that no entry has, the name that all have instead."""
         found: dict[str, str] = {}
         for key, alias, _ in self._left or ():
             found.setdefault(key, alias)
@@ -128,7 +128,7 @@ RECTANGLE = 8
 
 @dataclass
 class Tally:
-    """What the annotations of a file tell of their task.
+    """Counts of a file's annotations by which their task is guessed.
 
     Attributes:
         annotations: those that are objects.
@@ -167,12 +167,12 @@ def _is_outline(entry: dict[str, Any]) -> bool:
     return isinstance(rings, list) and any(isinstance(ring, list) and len(ring) > RECTANGLE for ring in rings)
 
 
-TASKS = ("detect", "segment", "pose")
+COCO_TASKS = ("detect", "segment", "pose")
 LISTS = ("images", "annotations", "categories")
-KINDS = {"images": IMAGE, "annotations": ANNOTATION, "categories": CATEGORY}
+KEYS_OF = {"images": IMAGE, "annotations": ANNOTATION, "categories": CATEGORY}
 COCO_IDS = frozenset(CLASS_IDS)
 """The 80 category ids of COCO itself, for which the converter has a table."""
-SLACK = 3.0
+BOX_SLACK = 3.0
 """Pixels by which a box may differ from its polygon."""
 
 
@@ -180,19 +180,16 @@ _NO_ID = -(1 << 63)
 
 
 class _File:
-    """One JSON file as it was walked through."""
+    """One JSON file after its first pass."""
 
     def __init__(self, path: Path, text: Text) -> None:
         self.path, self.walk = str(path), Walk(text)
         self.images, self.annotations, self.categories = (Entries(self.walk) for _ in LISTS)
         self.tally = Tally()
-        self._ids, self._texts = (
-            array("q"),
-            dict[int, str](),
-        )  # of the annotations; by their numbers those that are text
+        self._ids, self._texts = array("q"), dict[int, str]()  # of annotations; texts by the number of the annotation
 
     def add(self, entry: Any, at: int, strange: bool) -> None:
-        """Keep what is needed of an annotation before it is read again."""
+        """Keep id and offset of an annotation, which is parsed again later."""
         own = entry.get("id") if isinstance(entry, dict) else None
         if isinstance(own, str):
             self._texts[len(self._ids)] = own
@@ -206,19 +203,19 @@ class _File:
         return "annotation" if own == _NO_ID else f"annotation {own}"
 
     def repeated(self) -> set[int]:
-        """The ids that several annotations have."""
+        """The ids of several annotations each."""
         ids = np.sort(np.array(self._ids, np.int64))
         return set(ids[1:][ids[1:] == ids[:-1]].tolist())
 
 
-def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
+def read_coco(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
     """Read COCO files; each is one split, by its name or that of its folder.
 
     Raises:
         DataError: a file cannot be read, is JSON of another kind, or the task has no labels in COCO.
     """
-    if options.task not in (None, *TASKS):
-        raise DataError(f"COCO has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
+    if options.task not in (None, *COCO_TASKS):
+        raise DataError(f"COCO has no labels for the task {options.task}; lint {source} with {', '.join(COCO_TASKS)}")
     for path in files:
         if (other := json_kind(path)) is not None:
             raise DataError(other.said_of(path, "COCO"))
@@ -230,17 +227,18 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
     task = builder.settle(coco_basis(categories, [file.tally for file in walked]))
     classes = _categories(walked, builder, task)
     for file in walked:
-        _Reader(file, classes, builder, task).read()
+        _CocoReader(file, classes, builder, task).read()
     return builder.finish()
 
 
 def _walk(path: Path, builder: Builder) -> _File:
-    """Walk through one file; what stands before a place where it is broken is kept."""
-    file, odd = _opened(path)
+    """Read one file; the entries before a syntax error are kept."""
+    data, odd = read_json(path)
+    file = _File(path, Text(data))
     note = partial(builder.note, file.path)
     for says, values in odd:
         note(Defect.ANNOTATION_FILE_BROKEN, says, **values)
-    others = {name: OtherNames(kinds) for name, kinds in KINDS.items()}
+    others = {name: OtherNames(kinds) for name, kinds in KEYS_OF.items()}
 
     def annotation(entry: Any, at: int, strange: bool) -> None:
         file.add(entry, at, strange)
@@ -278,12 +276,6 @@ def _walk(path: Path, builder: Builder) -> _File:
     lists = {name: alias for name, alias in named.items() if name != alias and alias in keys}
     _right_names(file, lists, {name: other.found for name, other in others.items()}, builder)
     return file
-
-
-def _opened(path: Path) -> tuple[_File, list[Said]]:
-    """A file of which nothing was walked through, and what is odd about its encoding."""
-    data, odd = read_json(path)
-    return _File(path, Text(data)), odd
 
 
 def _lists(text: bytes) -> dict[str, str]:
@@ -329,12 +321,12 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
                 continue
             number, name = entry["id"], entry["name"]
             if number in ids:
-                note(Defect.CATEGORY_REPEATED, "the category id {id} stands twice", line, id=number)
+                note(Defect.CATEGORY_REPEATED, "the category id {id} occurs twice", line, id=number)
             elif names.get(number, name) != name:
                 says, known = "category {id} is {name!r} here and {other!r} in another file", names[number]
                 note(Defect.CATEGORY_REPEATED, says, line, id=number, name=name, other=known)
             elif number not in names and name in names.values():
-                note(Defect.CATEGORY_REPEATED, "the category name {name!r} stands twice", line, name=name)
+                note(Defect.CATEGORY_REPEATED, "the category name {name!r} occurs twice", line, name=name)
             ids.add(number)
             names.setdefault(number, name)
             keypoints = entry.get("keypoints")
@@ -368,12 +360,12 @@ def _note_uneven(ids: set[int], names: dict[int, str], note: Callable[..., None]
 
 def _note_unlike_coco(ids: set[int], names: dict[int, str], note: Callable[..., None]) -> None:
     """Note what the converter's table of COCO's classes does to other classes, if it does anything."""
-    other = [i for i in sorted(ids) if i > SAME and COCO_NAMES.get(i, "") != names[i].strip().casefold()]
+    other = [i for i in sorted(ids) if i > LAST_SAME_ID and COCO_NAMES.get(i, "") != names[i].strip().casefold()]
     if not other or ids == COCO_IDS:
         return
     raising = [i for i in other if i not in COCO_IDS]
     moved = [i for i in other if i in COCO_IDS and CLASS_IDS.index(i) != i - 1]
-    parts, values = [], dict[str, Any]({"count": len(other), "same": SAME})
+    parts, values = [], dict[str, Any]({"count": len(other), "same": LAST_SAME_ID})
     if raising:
         parts.append("id {raising} ({raising_name!r}) raises an error")
         values |= {"raising": raising[0], "raising_name": names[raising[0]]}
@@ -387,7 +379,7 @@ def _note_unlike_coco(ids: set[int], names: dict[int, str], note: Callable[..., 
     note(Defect.CATEGORIES_NOT_OF_COCO, says + " and ".join(parts), **values)
 
 
-class _Reader:
+class _CocoReader:
     """Adds the images and annotations of one file."""
 
     def __init__(self, file: _File, classes: dict[int, int], builder: Builder, task: str) -> None:
@@ -414,7 +406,7 @@ class _Reader:
                 own = entry.get("id")
                 if whole(own) and own in twice:
                     if own in met:
-                        self._note(Defect.ANNOTATION_ID_REPEATED, number, "the id stands twice")
+                        self._note(Defect.ANNOTATION_ID_REPEATED, number, "the id occurs twice")
                     met.add(own)
                 if own == 0 and whole(own):
                     self._note(Defect.ANNOTATION_ID_ZERO, number, "COCO's evaluation takes the id 0 for no match")
@@ -452,7 +444,7 @@ class _Reader:
                 note(Defect.ID_NOT_WHOLE, "the image id {id!r} is no whole number", line, id=own)
             key = own if isinstance(own, (int, str)) else brief(own)
             if key in self._images:
-                note(Defect.IMAGE_ID_REPEATED, "image id {id} stands twice; {name!r}", line, id=key, name=name)
+                note(Defect.IMAGE_ID_REPEATED, "image id {id} occurs twice; {name!r}", line, id=key, name=name)
                 continue
             if not inside(name):
                 note(Defect.PATH_OUTSIDE, "image {id}: file_name is {name!r}", line, id=key, name=name)
@@ -542,7 +534,7 @@ class _Reader:
         if good:
             x, y = [v for part in good for v in part[::2]], [v for part in good for v in part[1::2]]
             around = (min(x), min(y), max(x), max(y))
-            slack = max(SLACK, 0.05 * max(box[2] - box[0], box[3] - box[1]))
+            slack = max(BOX_SLACK, 0.05 * max(box[2] - box[0], box[3] - box[1]))
             if max(abs(a - b) for a, b in zip(around, box, strict=True)) > slack:
                 says = "the box is ({box:,}), the polygon ({polygon:,}): left, top, right, bottom"
                 self._note(Defect.BOX_AGAINST_POLYGON, number, says, image, box=box, polygon=around)

@@ -1,7 +1,7 @@
-"""Reads JSON entry by entry with the line of each: a file of any size is never held as Python objects at once.
+"""Parses large JSON files entry by entry, with the line of each, never the whole file as Python objects.
 
-An entry as Python has it takes ten times the memory of its text and more. So no entry is kept: where one is needed
-again it is read again from its place in the text.
+Python objects take ten times the memory of their text and more, so no entry is kept: one that is needed again is
+parsed again from its offset in the text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.dataset import bounded
-from yolo_nanfix.dataset.bounded import ENTRIES, ENTRY_BYTES
+from yolo_nanfix.dataset.bounded import ANNOTATION_ENTRIES, ENTRY_BYTES
 from yolo_nanfix.errors import DataError
 
 _PART = 1 << 22
@@ -24,13 +24,13 @@ Said = tuple[str, dict[str, Any]]
 
 
 def read_json(file: Path) -> tuple[bytes, list[Said]]:
-    """What a file holds, as UTF-8 without a mark, and what is odd about its encoding; it may hold what is no UTF-8.
+    """The content of a file as UTF-8 (perhaps with invalid bytes) without byte order mark, and defects of its encoding.
 
     Raises:
         DataError: if the file cannot be read.
     """
     try:
-        data = bounded.read(file, bounded.most_annotations())
+        data = bounded.read_bytes(file, bounded.most_annotations())
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -45,7 +45,7 @@ def read_json(file: Path) -> tuple[bytes, list[Said]]:
 
 
 def _recoded(data: bytes) -> bytes:
-    """UTF-16 as UTF-8, some at a time."""
+    """UTF-16 as UTF-8, converted in parts."""
     decoder, made = codecs.getincrementaldecoder("utf-16")(errors="replace"), bytearray()
     for at in range(0, len(data), _PART):
         made += decoder.decode(data[at : at + _PART], at + _PART >= len(data)).encode("utf-8", "replace")
@@ -53,7 +53,7 @@ def _recoded(data: bytes) -> bytes:
 
 
 def _first_wrong(data: bytes) -> int | None:
-    """Where the first byte stands that is no UTF-8."""
+    """The offset of the first byte that is not UTF-8."""
     if data.isascii():
         return None
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -61,29 +61,29 @@ def _first_wrong(data: bytes) -> int | None:
         part = data[at : at + _PART]
         try:
             decoder.decode(part, at + _PART >= len(data))
-        except UnicodeDecodeError as error:  # what it was given begins with what was left of the part before
+        except UnicodeDecodeError as error:  # its object begins with the rest of the part before
             return at + len(part) - len(error.object) + error.start
     return None
 
 
 class Text:
-    """The bytes of a text; places in it are counted in bytes."""
+    """The bytes of a text; offsets in it are in bytes."""
 
     def __init__(self, data: bytes) -> None:
-        """`data` is UTF-8; bytes that are none are replaced in what `decoded` gives."""
+        """`data` is UTF-8; invalid bytes are replaced by `decoded`."""
         self.plain, self.data = data.isascii(), data
         self._line, self._counted = 1, 0
 
     def drop(self) -> None:
-        """Give its memory back."""
+        """Free its memory."""
         self.data = b""
 
     def decoded(self, start: int, end: int) -> str:
-        """The characters between two places that stand on ASCII."""
+        """The characters between two offsets at ASCII characters."""
         return self.data[start:end].decode("utf-8", "replace")
 
     def line(self, at: int) -> int:
-        """The 1-based line of a place; cheap for one behind that of the last call."""
+        """The 1-based line of an offset; fast if it is not before that of the last call."""
         if at < self._counted:
             self._line, self._counted = 1, 0
         self._line += self.data.count(b"\n", self._counted, at)
@@ -97,18 +97,18 @@ class Text:
 
 _BLANK = re.compile(rb"[ \t\n\r]*")
 _WINDOW = 1 << 20
-"""Bytes that are at hand at once; up to `ENTRY_BYTES` for a value that takes more."""
+"""Bytes that are decoded at once; up to `ENTRY_BYTES` for a value that takes more."""
 _NEAR = 16
-"""So near to where a text was cut off an error, or the end of a number, may come from that."""
+"""An error, or the end of a number, so near to the end of the window may come from the cut."""
 Entry = Callable[[Any, int, bool], None]
-"""Takes an entry, the place of its first character, and whether it holds NaN or Infinity."""
+"""Takes an entry, the offset of its first character, and whether it holds NaN or Infinity."""
 
 
-class Broken(Exception):  # noqa: N818 - not an error of ours: the file is broken
-    """The text is no JSON: what is wrong, and at which character."""
+class Broken(Exception):  # noqa: N818 - about the file
+    """The text is not valid JSON: what is wrong, and at which character."""
 
     def __init__(self, message: str, at: int) -> None:
-        """Keep both."""
+        """Take both."""
         super().__init__(message)
         self.message, self.at = message, at
 
@@ -117,7 +117,7 @@ class Walk:
     """Walks through the lists of the object that a text holds."""
 
     def __init__(self, text: Text) -> None:
-        """Nothing is read yet."""
+        """Start at the beginning."""
         self.text, self._odd, self._entries = text, False, 0
         self._window, self._start, self._most = "", 0, ENTRY_BYTES * bounded.times()
         self.no_lists: list[str] = []
@@ -128,12 +128,12 @@ class Walk:
         return float(name)
 
     def drop(self) -> None:
-        """Give back the memory of the text; nothing can be read any more."""
+        """Free the memory of the text; nothing can be read afterwards."""
         self.text.drop()
         self._window = ""
 
     def value(self, at: int) -> tuple[Any, int]:
-        """The value that begins at a place, and the place behind it.
+        """The value that begins at an offset, and the offset behind it.
 
         Raises:
             Broken: there is none, or it is too large.
@@ -152,7 +152,7 @@ class Walk:
         return self._decoder.raw_decode(exact)[0], end
 
     def _in_window(self, at: int) -> tuple[Any, int] | None:
-        """As `value`; None if it may go on beyond the part of the text that is at hand."""
+        """As `value`; None if it may go on beyond the window."""
         self._odd, start = False, self._start
         whole = start + len(self._window) == len(self.text.data)
         try:
@@ -166,12 +166,12 @@ class Walk:
         return (value, start + end) if whole or end + _NEAR <= len(self._window) else None
 
     def run(self, wanted: Mapping[str, Entry]) -> set[str]:
-        """Give each entry of the lists named in `wanted` to its taker; the keys of the object.
+        """Call the functions in `wanted` with each entry of the lists of these names; return the keys of the object.
 
-        What is named in `wanted` and is no list is told in `no_lists`.
+        Names in `wanted` whose value is no list are added to `no_lists`.
 
         Raises:
-            Broken: the text is no JSON object; what stands before the place was given.
+            Broken: the text is no JSON object; entries before the error were passed on.
         """
         keys: set[str] = set()
         text, at = self.text.data, self._skip(0)
@@ -195,14 +195,14 @@ class Walk:
         return keys
 
     def _unwanted(self, at: int) -> int:
-        """The place behind a value that is not asked for; a list may be of any size."""
+        """The offset behind a value that is skipped; a list may be of any size."""
         if self.text.data[at : at + 1] != b"[" or len(self.text.data) - at <= self._most:
             return self.value(at)[1]
         return self._list(at + 1, lambda *_: None)
 
     def _list(self, at: int, take: Entry) -> int:
-        """Give the entries of a list; the place behind it."""
-        text, at, most = self.text.data, self._skip(at), ENTRIES * bounded.times()
+        """Pass on the entries of a list; return the offset behind it."""
+        text, at, most = self.text.data, self._skip(at), ANNOTATION_ENTRIES * bounded.times()
         while text[at : at + 1] != b"]":
             self._entries += 1
             if self._entries > most:
@@ -213,7 +213,7 @@ class Walk:
         return at + 1
 
     def _next(self, at: int, end: bytes) -> int:
-        """The place of the next entry, behind a comma, or of the end."""
+        """The offset of the next entry, behind a comma, or of the end."""
         at = self._skip(at)
         if self.text.data[at : at + 1] == end:
             return at
@@ -223,7 +223,7 @@ class Walk:
         return at
 
     def _expect(self, at: int, sign: bytes) -> int:
-        """The place behind a sign that must stand there."""
+        """The offset behind a required character."""
         at = self._skip(at)
         if self.text.data[at : at + 1] != sign:
             raise Broken(f"'{sign.decode()}' is expected" if at < len(self.text.data) else "the file breaks off", at)
@@ -235,7 +235,7 @@ class Walk:
 
 
 class Entries:
-    """The entries of one list of a file; they are read anew whenever they are asked for.
+    """The entries of one list of a file, which are parsed again each time they are iterated.
 
     Attributes:
         lines: the line of each.
@@ -243,18 +243,18 @@ class Entries:
     """
 
     def __init__(self, walk: Walk) -> None:
-        """None yet."""
+        """Start empty."""
         self._walk, self._places, self._names = walk, array("q"), dict[str, str]()
         self.lines, self.odd = array("i"), bytearray()
 
     def add(self, at: int, odd: bool) -> None:
-        """One more, which begins at this place."""
+        """Add the entry at an offset."""
         self._places.append(at)
         self.lines.append(self._walk.text.line(at))
         self.odd.append(odd)
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """From now on give the values of other names their own too, in all objects."""
+        """From now on, in all objects, copy values under other keys to the right keys."""
         self._names = dict(names)
 
     def __len__(self) -> int:
@@ -269,7 +269,7 @@ class Entries:
 
 
 def _renamed(entry: Any, names: Mapping[str, str]) -> Any:
-    """An entry in which the values of other names have their own too."""
+    """An entry with the values of other keys copied to the right keys."""
     if isinstance(entry, dict):
         entry |= {key: entry[alias] for key, alias in names.items()}
     return entry

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.dataset import bounded
-from yolo_nanfix.dataset.bounded import ENTRIES, ENTRY_BYTES
+from yolo_nanfix.dataset.bounded import ANNOTATION_ENTRIES, ENTRY_BYTES
 from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, inside
 from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.json_walk import Said, read_json
@@ -25,7 +25,7 @@ KEYS = {"detect": "boxes", "segment": "segments", "pose": "pose", "obb": "obb"}
 """The tasks whose labels are read, each with the key of its annotations."""
 
 
-def read(path: Path, options: LintOptions) -> Annotated:
+def read_ndjson(path: Path, options: LintOptions) -> Annotated:
     """Read an NDJSON file; its own task counts.
 
     Raises:
@@ -46,7 +46,7 @@ def read(path: Path, options: LintOptions) -> Annotated:
     local = isinstance(first.get("path"), str)
     builder = Builder(path, replace(options, task=None), pixels=False, on_disk=local)
     builder.settle(Basis(TaskBasis.ANNOTATIONS, task))
-    reader = _Reader(path, first, task, builder)
+    reader = _NdjsonReader(path, first, task, builder)
     reader.read(rows if first or begin is None else chain((begin,), rows))
     for defect, says, at, values in records.notes:
         builder.note(str(path), defect, says, at, **values)
@@ -55,10 +55,10 @@ def read(path: Path, options: LintOptions) -> Annotated:
 
 
 class _Records:
-    """The lines of a file that hold JSON, with their numbers, read when they are asked for.
+    """The JSON values of the lines of a file, with their line numbers, parsed while they are iterated.
 
     Attributes:
-        notes: what was wrong with those that were read: the defect, its text, line and values.
+        notes: on the lines that were read: the defect, its text, line and values.
     """
 
     def __init__(self, data: bytes, odd: Iterable[Said]) -> None:
@@ -69,7 +69,7 @@ class _Records:
         self._decoder = json.JSONDecoder(parse_constant=self._constant)
 
     def note(self, defect: Defect, says: str, line: int | None, **values: Any) -> None:
-        """Keep what is wrong with a line until the reader can be told."""
+        """Keep a note on a line until there is a builder."""
         self.notes.append((defect, says, line, values))
 
     def _constant(self, name: str) -> float:
@@ -77,11 +77,11 @@ class _Records:
         return float(name)
 
     def drop(self) -> None:
-        """Give the memory of the file back."""
+        """Free the memory of the file."""
         self._data = b""
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        at, line, most = 0, 0, (ENTRIES * bounded.times(), ENTRY_BYTES * bounded.times())
+        at, line, most = 0, 0, (ANNOTATION_ENTRIES * bounded.times(), ENTRY_BYTES * bounded.times())
         while at <= len(self._data):
             end = self._data.find(b"\n", at)
             end = len(self._data) if end < 0 else end
@@ -114,7 +114,7 @@ class _Records:
         yield from found
 
 
-class _Reader:
+class _NdjsonReader:
     """Adds the images of one file."""
 
     def __init__(self, path: Path, first: dict[str, Any], task: str, builder: Builder) -> None:
@@ -192,7 +192,7 @@ class _Reader:
             self._note(Defect.SOURCE_MISSING, "{name!r}: 'url' is {url!r}", line, image, name=name, url=url)
         source = url if isinstance(url, str) else f"{split}/{name}"
         if source in met:
-            self._note(Defect.FILE_NAME_REPEATED, "{name!r} stands here already", line, image, name=name)
+            self._note(Defect.FILE_NAME_REPEATED, "{name!r} is listed already", line, image, name=name)
         met.add(source)
         annotations = record.get("annotations") or {}
         if not isinstance(annotations, dict):

@@ -1,4 +1,4 @@
-"""What the readers of annotation files note, and the small judgements on values that they share."""
+"""Notes of the readers of annotation files, and the checks of values that they share."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def side(value: Any) -> int:
 
 
 def brief(value: Any) -> str:
-    """A value as it may stand in a message."""
+    """A value as text for a message."""
     text = ascii(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -56,8 +56,8 @@ def plain(value: Any) -> Any:
     return brief(value)
 
 
-MANY = 4
-"""Where all of so many entries and more have one defect, it is one finding."""
+FOLDED_FROM = 4
+"""If all of so many entries or more have one defect, it is one finding."""
 OF_IMAGES = frozenset((
     Defect.ID_NOT_WHOLE, Defect.IMAGE_SIZE_ZERO, Defect.IMAGE_SIZE_DIFFERS, Defect.IMAGE_SUFFIX_UNLISTED,
     Defect.PATH_OUTSIDE, Defect.FILE_NAME_DIFFERS,
@@ -71,9 +71,9 @@ class Note(NamedTuple):
     Attributes:
         defect: what it is.
         file: the annotation file.
-        says: a constant text, in which the names of `values` stand in braces: see `wording.sentence`.
-        values: the facts by name, the id of the entry among them.
-        line: 1-based line in the file, where known.
+        says: a constant text, with the names of `values` in braces: see `wording.sentence`.
+        values: the facts by name, including the id of the entry.
+        line: 1-based line in the file, if known.
         split: the split of the image that it is about.
         image: the image that it is about.
     """
@@ -111,7 +111,7 @@ def folded(notes: Iterable[Note], totals: Mapping[str, Total], whole: str) -> It
     for (defect, place), found in groups.items():
         total = totals.get(place)
         what = "images" if defect in OF_IMAGES else "annotations"
-        if total is None or len(found) < MANY or len(found) != getattr(total, what):
+        if total is None or len(found) < FOLDED_FROM or len(found) != getattr(total, what):
             yield from found
         else:
             first = found[0]

@@ -1,7 +1,6 @@
-"""Tells whether what is linted is a dataset of another format, and of which.
+"""Detects the annotation format of a file or folder.
 
-A file of another tool is not read. What it is, and how that tool writes COCO or YOLO, is one clear answer in place of
-a finding for each entry that is not as COCO has it.
+Files of tools whose format lint does not read are recognised, so that one error says how to export COCO or YOLO.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?|[{}\[\]]')
 
 
 class Foreign(NamedTuple):
-    """What a file is that is neither COCO nor VOC.
+    """A kind of file that is neither COCO nor VOC.
 
     Attributes:
-        what: its kind, as it stands in a sentence ("a LabelMe file").
+        what: its name in a sentence ("a LabelMe file").
         how: what to do instead.
     """
 
@@ -63,7 +62,7 @@ HANDOFF_TASKS = Foreign("a file of tasks for Label Studio, as `yolo-nanfix hando
 HANDOFF_CVAT = Foreign("a file for CVAT, as `yolo-nanfix handoff` writes it", _BACK)
 HANDOFF = Foreign("the summary of what `yolo-nanfix handoff` wrote", _BACK)
 REPORT = Foreign("a report of `yolo-nanfix lint`", "lint the dataset itself, its data.yaml or folder")
-NOTES = Foreign(
+STUDIO_NOTES = Foreign(
     "notes.json of Label Studio's YOLO export, which holds no labels, only the names of the classes",
     "lint the folder in which it lies, with its images and labels",
 )
@@ -138,7 +137,7 @@ _JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("format", "data", "task", "boxes", "findings"), HANDOFF),
     (_is_studio, STUDIO),
     (_is_short_studio, STUDIO),
-    (_is_notes, NOTES),
+    (_is_notes, STUDIO_NOTES),
     (_has("shapes", "imagePath"), LABELME),
     (_is_via, VIA),
     (_is_geojson, GEOJSON),
@@ -166,11 +165,11 @@ _JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("jsonResponse", listed=True), Foreign("a Kili export", _TOOL)),
     (_has("label_hash", "data_units"), Foreign("an Encord export", _TOOL)),
 )
-"""How each kind of JSON is told, the surest first."""
+"""A test for each kind of JSON, the most certain first."""
 
 
 def json_kind(file: Path) -> Foreign | None:
-    """What a JSON file is, if it is of one of these tools; None if it may be COCO, or nothing is known of it."""
+    """The kind of a JSON file of one of these tools; None if it may be COCO, or is unknown."""
     found = keys_of(file)
     return None if found is None else next((foreign for fits, foreign in _JSON if fits(found)), None)
 
@@ -213,7 +212,7 @@ _XML: dict[str, Foreign] = {
     "tagset": Foreign("an ICDAR file", _TOOL),
     "opencv_storage": Foreign("an OpenCV storage", _TOOL),
 }
-"""Kinds of XML that their outermost element tells."""
+"""Kinds of XML by their outermost element."""
 DLIB = Foreign("a file of dlib's imglab", _TOOL)
 LABELME_XML = Foreign("an XML file of the LabelMe website, with polygons", _TOOL)
 ROLABELIMG = Foreign(
@@ -223,7 +222,7 @@ ROLABELIMG = Foreign(
 
 
 def xml_kind(tag: str, inner: Iterable[str], deeper: Iterable[str], first_text: str = "") -> Foreign | None:
-    """What an XML file is that is no VOC; None if nothing is known of it, or it is VOC.
+    """The kind of an XML file; None if it is VOC, or unknown.
 
     Args:
         tag: its outermost element.
@@ -246,7 +245,7 @@ def xml_kind(tag: str, inner: Iterable[str], deeper: Iterable[str], first_text: 
 
 
 def in_folder(files: Iterable[Path]) -> tuple[Path, Foreign] | None:
-    """The first JSON file of a folder that is of another tool, and what it is; None if there is none."""
+    """The first JSON file in a folder of one of these tools, and its kind; None if there is none."""
     for file in files:
         if file.suffix.lower() == ".json" and os.path.isfile(file) and (kind := json_kind(file)) is not None:  # noqa: PTH113
             return file, kind
@@ -258,14 +257,14 @@ _SPLITS = ("train", "val", "valid", "validation", "test")
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
-class Kind(NamedTuple):
+class AnnotationFiles(NamedTuple):
     """A format (`coco`, `voc` or `ndjson`) and its annotation files."""
 
     name: str
     files: tuple[Path, ...]
 
 
-def sniff(data: str | Path) -> Kind | None:
+def sniff(data: str | Path) -> AnnotationFiles | None:
     """The format of a file by its suffix, or of a folder that holds no yaml by its content; None for a YOLO dataset.
 
     A folder is COCO by the JSON files in it, in its folder `annotations` or in those of its splits; VOC by the XML
@@ -281,7 +280,7 @@ def sniff(data: str | Path) -> Kind | None:
     try:
         if path.is_file():
             names = {".json": "coco", ".xml": "voc", ".ndjson": "ndjson"}
-            return Kind(names[suffix], (path.absolute(),)) if suffix in names else None
+            return AnnotationFiles(names[suffix], (path.absolute(),)) if suffix in names else None
         return _in_folder(path.absolute()) if path.is_dir() else None
     except (OSError, ValueError) as error:
         raise DataError(f"'{path}' cannot be read: {error}") from error
@@ -293,37 +292,39 @@ def is_annotations(file: Path) -> bool:
     return suffix in (".ndjson", ".xml") or (suffix == ".json" and _is_coco(file))
 
 
-def _in_folder(folder: Path) -> Kind | None:
+def _in_folder(folder: Path) -> AnnotationFiles | None:
     """The format of a folder."""
-    here = _listed(folder)
+    here = _sorted_entries(folder)
     if dataset_yamls(folder):
         return None
     rows = [file for file in here if file.suffix.lower() == ".ndjson"]
     if len(rows) > 1:
         raise DataError(f"'{folder}' holds {len(rows)} NDJSON files ({rows[0].name}, ...); say which one")
     if rows:
-        return Kind("ndjson", tuple(rows))
+        return AnnotationFiles("ndjson", tuple(rows))
     splits = [file / "_annotations.coco.json" for file in here if file.is_dir()]
-    found = [*here, *_listed(folder / "annotations"), *splits]
+    found = [*here, *_sorted_entries(folder / "annotations"), *splits]
     coco = [file for file in found if file.suffix.lower() == ".json" and _is_coco(file)]
     if coco:
-        return Kind("coco", tuple(coco))
-    inner = [file for split in here if split.is_dir() and split.name.lower() in _SPLITS for file in _listed(split)]
-    for notes in (_listed(folder / "Annotations"), here, _listed(folder / "annotations"), inner):
+        return AnnotationFiles("coco", tuple(coco))
+    inner = [
+        file for split in here if split.is_dir() and split.name.lower() in _SPLITS for file in _sorted_entries(split)
+    ]
+    for notes in (_sorted_entries(folder / "Annotations"), here, _sorted_entries(folder / "annotations"), inner):
         voc = [file for file in notes if file.suffix.lower() == ".xml" and file.is_file()]
         if voc:
             break
     if not voc and not any(_speaks_of_yolo(file) for file in here) and (other := in_folder(found)) is not None:
         raise DataError(other[1].said_of(other[0], "COCO"))
-    return Kind("voc", tuple(voc)) if voc else None
+    return AnnotationFiles("voc", tuple(voc)) if voc else None
 
 
 def _speaks_of_yolo(file: Path) -> bool:
-    """Whether what is in a folder may be labels or images of a YOLO dataset, or a description of one."""
+    """Whether an entry of a folder may be labels or images of a YOLO dataset, or its data file."""
     return file.suffix.lower() in (".txt", ".data") or (file.name.lower() in layouts.NAMES and file.is_dir())
 
 
-def _listed(folder: Path) -> list[Path]:
+def _sorted_entries(folder: Path) -> list[Path]:
     """What is in a folder, sorted, without hidden files; nothing if there is none."""
     try:
         return sorted(Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith("."))

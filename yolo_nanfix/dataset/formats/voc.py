@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file an image, in pixels, as it is."""
+"""Pascal VOC: an XML file per image, boxes in pixels."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.tasks import Basis, TaskBasis
 from yolo_nanfix.wording import shown
 
-DEEPEST = 64
-MANY = 500_000
+MOST_NESTED = 64
+MOST_ELEMENTS = 500_000
 """Elements of a file at most: those of some 60 000 objects."""
 _LARGEST = 16 << 20
 _PIECE = 1 << 20
-"""Bytes of text that come at once: small pieces of a long text would be joined over and over."""
+"""Bytes of text per callback: small pieces of a long text would be joined over and over."""
 
 
-class BrokenXml(Exception):  # noqa: N818 - not an error of ours: the file is broken
+class BrokenXml(Exception):  # noqa: N818 - about the file
     """The file cannot be read as XML; `line` is 1-based, or None."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
-        """Keep both."""
+        """Take both."""
         super().__init__(message)
         self.message, self.line = message, line
 
@@ -84,10 +84,10 @@ def read_xml(file: Path) -> Element:
         nonlocal count
         element = Element(tag, parser.CurrentLineNumber)
         count += 1
-        if count > MANY:
-            raise BrokenXml(f"more than {MANY} elements", element.line)
-        if len(open_now) > DEEPEST:
-            raise BrokenXml(f"nested deeper than {DEEPEST} elements", element.line)
+        if count > MOST_ELEMENTS:
+            raise BrokenXml(f"more than {MOST_ELEMENTS} elements", element.line)
+        if len(open_now) > MOST_NESTED:
+            raise BrokenXml(f"nested deeper than {MOST_NESTED} elements", element.line)
         open_now[-1].inner.append(element)
         open_now.append(element)
 
@@ -113,18 +113,17 @@ def read_xml(file: Path) -> Element:
     return top.inner[0]
 
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
-TASKS = ("detect",)
+BOX_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
+def read_voc(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
     """Read VOC files; ImageSets/Main beside their folder says the splits, without it all are train.
 
     Raises:
         DataError: the task has no labels in VOC, or a list of images cannot be read.
     """
-    if options.task not in (None, *TASKS):
-        raise DataError(f"Pascal VOC has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
+    if options.task not in (None, "detect"):
+        raise DataError(f"Pascal VOC has no labels for the task {options.task}; lint {source} with detect")
     builder = Builder(source, options, pixels=True)
     builder.settle(Basis(TaskBasis.ANNOTATIONS, "detect"))
     trees: dict[Path, Element] = {}
@@ -152,7 +151,7 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         builder.note(str(source), Defect.ANNOTATIONS_FOREIGN, says, **about)
     splits = _splits(files[0].parent, {file.stem for file in files}, builder) if files else {}
     homes = list(dict.fromkeys(file.parent for file in trees))
-    roots = {home: builder.root or image_root(home, _named(trees, home)) for home in homes}
+    roots = {home: builder.root or image_root(home, _image_names(trees, home)) for home in homes}
     objects = [o for tree in trees.values() for o in tree.every("object")]
     if renamed := _right_names(objects):
         says = "elements have other names than in Pascal VOC in all {count} objects: {found:,} for {wanted:,}"
@@ -175,7 +174,7 @@ _ALIASES = {
 
 
 def _right_names(objects: Sequence[Element]) -> dict[str, str]:
-    """Give elements that have another name in all objects their own: these names, each with the one that they had."""
+    """Rename elements that have another name in all objects; return the right names, each with the one before."""
     renamed = {}
     for tag, aliases in _ALIASES.items():
         if any(one.first(tag) for one in objects):
@@ -189,14 +188,14 @@ def _right_names(objects: Sequence[Element]) -> dict[str, str]:
     return renamed
 
 
-def _named(trees: Mapping[Path, Element], home: Path) -> list[str]:
-    """The images of the files in one folder, as these name them or by their own names."""
+def _image_names(trees: Mapping[Path, Element], home: Path) -> list[str]:
+    """The image names of the files in one folder, by `<filename>` or else by their own names."""
     own = {file: tree for file, tree in trees.items() if file.parent == home}
     return [name for tree in own.values() if (name := tree.said("filename"))] or [f"{file.stem}.jpg" for file in own]
 
 
 def _foreign(tree: Element) -> Foreign | None:
-    """What a tree is that is no VOC; None if it may be."""
+    """The kind of a file of another tool; None if it may be VOC."""
     deeper = [e.tag for outer in tree.inner if outer.tag in ("object", "images") for e in outer.inner]
     task = (meta := tree.first("meta")) and meta.first("task")
     return xml_kind(tree.tag, [e.tag for e in tree.inner], deeper, (task.said("name") or "") if task else "")
@@ -208,7 +207,7 @@ def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
     for split in SPLITS:
         listed = folder.parent / "ImageSets" / "Main" / f"{split}.txt"
         try:
-            lines = bounded.read(listed).decode("utf-8", "replace").splitlines() if listed.is_file() else []
+            lines = bounded.read_bytes(listed).decode("utf-8", "replace").splitlines() if listed.is_file() else []
         except OSError as error:
             raise DataError(f"{listed} cannot be read: {error}") from error
         missing = []
@@ -267,7 +266,7 @@ class _Reader:
             self._builder.totals[str(source)] = Total(len(self._met), self._total)
 
     def _name(self, file: Path, told: str) -> str:
-        """The image's file name: the one that the XML gives, or one of the XML's own stem that is there."""
+        """The image's file name: that in the XML, or one with the XML's stem that exists."""
         own = [f"{file.stem}.{suffix}" for suffix in ("jpg", *SUFFIX_FORMATS)]
         names = [told, *own] if told and inside(told) else own
         there = (name for name in names if os.path.isfile(f"{self._roots[file.parent]}{os.sep}{name}"))  # noqa: PTH113
@@ -282,12 +281,12 @@ class _Reader:
         if one.said("difficult") == "1":
             self._skipped += 1
         box = one.first("bndbox")
-        texts = [box.said(corner) if box else None for corner in CORNERS]
-        values = [_number(text) for text in texts]
+        texts = [box.said(corner) if box else None for corner in BOX_CORNERS]
+        values = [_finite_number(text) for text in texts]
         line = box.line if box else one.line
         if any(value is None for value in values):
             shown = ", ".join(
-                f"{c} {t or 'missing'}" for c, t, v in zip(CORNERS, texts, values, strict=True) if v is None
+                f"{c} {t or 'missing'}" for c, t, v in zip(BOX_CORNERS, texts, values, strict=True) if v is None
             )
             defect = Defect.NUMBER_NOT_FINITE if _strange(texts) else Defect.BOX_MALFORMED
             return note(defect, "{name!r}: {corners}", line, image, name=name, corners=brief(shown))
@@ -301,7 +300,7 @@ class _Reader:
         return None
 
 
-def _number(text: str | None) -> float | None:
+def _finite_number(text: str | None) -> float | None:
     """A finite number, or None."""
     try:
         value = float(text or "")
@@ -326,7 +325,7 @@ def _size(tree: Element) -> tuple[int, int, int]:
     size = tree.first("size")
     if size is None:
         return 0, 0, tree.line
-    width, height = (_number(size.said(tag)) or 0 for tag in ("width", "height"))
+    width, height = (_finite_number(size.said(tag)) or 0 for tag in ("width", "height"))
     return _pixels(width), _pixels(height), size.line
 
 

@@ -41,16 +41,16 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
     Fix: find out by which list the labels were numbered (draw some), and write that one into `names`.
     """
     ours = config.numbered
-    for one in _lists(config):
-        wrong = {n: name for n, name in one.names.items() if n in ours and not _alike(name, ours[n])}
-        if not wrong and len(one.names) == len(ours):
+    for file, listed in _lists(config):
+        wrong = {n: name for n, name in listed.items() if n in ours and not _alike(name, ours[n])}
+        if not wrong and len(listed) == len(ours):
             continue
         says = "not as `names` of data.yaml: {order:1=in another order, |}{names:,4:{0} is {1!r}, not {2!r}}"
-        if len(one.names) != len(ours):
+        if len(listed) != len(ours):
             says += "{wrong:0=|, }it has {count:name|names}, data.yaml has {of}"
-        values = {"numbers": tuple(wrong), "names": _pairs(wrong, ours), "count": len(one.names), "of": len(ours)}
-        values |= {"wrong": len(wrong), "order": int(_is_order(one.names, ours))}
-        yield Hit(one.file, says, values=values)
+        values = {"numbers": tuple(wrong), "names": _pairs(wrong, ours), "count": len(listed), "of": len(ours)}
+        values |= {"wrong": len(wrong), "order": int(_is_order(listed, ours))}
+        yield Hit(file, says, values=values)
 
 
 @rule("CL051", "class-list-spelling", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -63,12 +63,12 @@ def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
     Fix: nothing for Ultralytics; else spell the names alike everywhere.
     """
     ours = config.numbered
-    for one in _lists(config):
-        wrong = {n: name for n, name in one.names.items() if name != ours.get(n)}
-        same = len(one.names) == len(ours) and all(n in ours and _alike(name, ours[n]) for n, name in wrong.items())
+    for file, listed in _lists(config):
+        wrong = {n: name for n, name in listed.items() if name != ours.get(n)}
+        same = len(listed) == len(ours) and all(n in ours and _alike(name, ours[n]) for n, name in wrong.items())
         if wrong and same:
             says = "spelt otherwise than in data.yaml: {names:,4:{0} is {1!r}, not {2!r}}"
-            yield Hit(one.file, says, values={"numbers": tuple(wrong), "names": _pairs(wrong, ours)})
+            yield Hit(file, says, values={"numbers": tuple(wrong), "names": _pairs(wrong, ours)})
 
 
 @rule("CL052", "class-sizes-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED)
@@ -169,11 +169,11 @@ class _Moved(NamedTuple):
     looks_like: int
 
 
-def _lists(config: DataConfig) -> list[class_lists.ClassList]:
+def _lists(config: DataConfig) -> list[tuple[str, Mapping[int, str]]]:
     """The lists beside the set that can be compared with `names`, each content once."""
     if config.raw.get("names") is None or not any(config.splits.values()):
         return []
-    found = {tuple(one.names.items()): one for one in reversed(list(class_lists.read(config)))}
+    found = {tuple(one[1].items()): one for one in reversed(list(class_lists.beside(config)))}
     return list(found.values())[::-1][:_LISTS]
 
 

@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.images import Image, npy_differs
 from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.dataset.unlisted import Near, find_labels
+from yolo_nanfix.dataset.unlisted import LabelFolder, find_labels
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
@@ -200,7 +200,7 @@ def _without_labels(split: str, table: Table, config: DataConfig, error: str = "
     yield Hit(home_of(table, split), says, split=split, values=values)
 
 
-def _near_says(near: Near) -> str:
+def _near_says(near: LabelFolder) -> str:
     """The format text about where labels were found, for the values of `_near_values`."""
     says = "; {folder} holds {files} .txt files, {matching} of them named as these images"
     if near.capitals:
@@ -212,12 +212,12 @@ def _near_says(near: Near) -> str:
     return says + (more if near.repeated else "")
 
 
-def _near_values(near: Near | None) -> dict[str, Any]:
+def _near_values(near: LabelFolder | None) -> dict[str, Any]:
     """Where labels were found, by name."""
     return {"folder": None, "matching": 0} if near is None else near._asdict()
 
 
-def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> Near | None:
+def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> LabelFolder | None:
     """Where the labels of some images lie, without label files of other images and known ones."""
     taken = {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()} | set(known)
     return find_labels([table.files[i] for i in bare], [str(config.root), str(config.yaml_file.parent)], taken)

@@ -15,7 +15,7 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.decode import too_large, transparent
 from yolo_nanfix.dataset.fates import ACCEPTED, MIN_SIDE
 from yolo_nanfix.dataset.image_header import BOMB_PIXELS, QUARTER, TURNING, Header, chunks, still_apart, turn_of
-from yolo_nanfix.dataset.images import MOST, Image
+from yolo_nanfix.dataset.images import LONGEST_SIDE, Image
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.dataset.table import Table
@@ -172,7 +172,7 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
     """
     pillow = sys.modules.get("PIL.Image")  # until it is loaded, nobody has changed its limit
     limit: int | None = pillow.MAX_IMAGE_PIXELS if pillow else BOMB_PIXELS // 2
-    for image, header in _taken(unusual if limit is None or limit >= MOST**2 else images):
+    for image, header in _taken(unusual if limit is None or limit >= LONGEST_SIDE**2 else images):
         count = header.width * header.height * header.frames
         if too_large(header) or (limit is not None and count > limit):
             says = "{millions:.0f} million pixels"

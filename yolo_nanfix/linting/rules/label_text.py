@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, NUMBERS, ROWS
-from yolo_nanfix.dataset.clues import LEAST, MOST, UNREAD, Clue, met
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LABEL_ROWS, LINE_BYTES, NUMBERS
+from yolo_nanfix.dataset.clues import LEAST_OF_SET, SHARE_OF_SET, UNREAD, Clue, met
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.label_boxes import once
@@ -437,7 +437,7 @@ def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: write the labels of this image again.
     """
     says = "{rows} lines, more than the {limit} of a label file that are read; what it holds was not looked at"
-    yield from bad_hits(labels, images, "many", says, name="rows", limit=ROWS)
+    yield from bad_hits(labels, images, "many", says, name="rows", limit=LABEL_ROWS)
     says = "{numbers} numbers, more than the {limit} of a label file that are read; what it holds was not looked at"
     yield from bad_hits(labels, images, "numbers", says, name="numbers", limit=NUMBERS)
 
@@ -492,11 +492,15 @@ def _of(table: Table, split: str | None) -> Behind | None:
     one, two, over = (int(counts[clue]) for clue in (Clue.ONE_BEHIND, Clue.TWO_BEHIND, Clue.TWO_OVER_ONE))
     ahead = counts[Clue.ONE_AHEAD] > AHEAD * one
     misfits, numbered = int(counts[Clue.MISFIT]), int(counts[Clue.NUMBERED])
-    if one + two < LEAST or (numbered >= LEAST and numbered >= MOST * rows):
+    if one + two < LEAST_OF_SET or (numbered >= LEAST_OF_SET and numbered >= SHARE_OF_SET * rows):
         return None
-    if over and over >= OVER * two and one + two >= MOST * rows:
+    if over and over >= OVER * two and one + two >= SHARE_OF_SET * rows:
         return Behind(one, two, rows, bool(ahead and not two))
-    return Behind(one, 0, rows, bool(ahead)) if one >= max(LEAST, MANY_BEHIND * rows, MOST * misfits) else None
+    return (
+        Behind(one, 0, rows, bool(ahead))
+        if one >= max(LEAST_OF_SET, MANY_BEHIND * rows, SHARE_OF_SET * misfits)
+        else None
+    )
 
 
 def _class_words(config: DataConfig) -> frozenset[str]:

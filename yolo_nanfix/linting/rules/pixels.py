@@ -69,7 +69,7 @@ def _pixels_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hi
 def _spot_hit(image: Image, pixels: Pixels, says: str, spot: Spot) -> Hit:
     """A hit on the first of the pixel values that `spot` tells of."""
     says += ", the first at x={at[0]}, y={at[1]}, channel {at[2]}"
-    return _pixels_hit(image, pixels, says, count=spot.total, at=spot.at)._replace(pixel=spot.at)
+    return _pixels_hit(image, pixels, says, count=spot[0], at=spot[1])._replace(pixel=spot[1])
 
 
 def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
@@ -150,7 +150,7 @@ def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     for image, pixels in _with_pixels(unusual):
         if spot := pixels.huge:
             hit = _spot_hit(image, pixels, "{count:pixel value|pixel values} beyond {most:.0f} ({value:.4g})", spot)
-            yield hit._replace(values={**hit.values, "most": HALF_MAX, "value": spot.value})
+            yield hit._replace(values={**hit.values, "most": HALF_MAX, "value": spot[2]})
 
 
 @rule("IM014", "pixel-out-of-range", Severity.ERROR, Effect.GARBAGE)

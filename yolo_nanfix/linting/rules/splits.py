@@ -18,7 +18,7 @@ from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.near_duplicates import Likeness, Near, same_groups
+from yolo_nanfix.linting.near_duplicates import Near, same_groups
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.file_set import home_of, image_hit, some
 
@@ -135,8 +135,8 @@ def _groups(table: Table) -> list[list[int]]:
 
 
 @once
-def _alike(table: Table, config: DataConfig) -> Likeness:
-    """Pairs of images that look alike, without exact copies."""
+def _alike(table: Table, config: DataConfig) -> tuple[list[Near], dict[int, int], int]:
+    """What `near_pairs` finds besides copies, which other rules report."""
     from yolo_nanfix.linting.confirming import near_pairs  # loads the decoders
 
     return near_pairs(table, config.channels, {image for members in _groups(table) for image in members[1:]})
@@ -224,7 +224,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
     Example: augmented copies of one image, or almost equal frames of a video, spread over train and val.
     Fix: split by video or by original, not by image.
     """
-    for pair in _alike(table, config).pairs:
+    for pair in _alike(table, config)[0]:
         if table.split[pair.first] != table.split[pair.second]:
             yield _near_hit(table, pair, "looks like {other} ({other_split}), {look} ({alike:.0%} alike)")
 
@@ -238,13 +238,13 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: augmented copies that an export wrote to disk, or an image saved again with a caption.
     Fix: nothing if that is intended; else keep the better one.
     """
-    found = _alike(table, config)
-    for pair in found.pairs:
+    pairs, unsure, left_out = _alike(table, config)
+    for pair in pairs:
         if table.split[pair.first] == table.split[pair.second]:
             yield _near_hit(table, pair, "looks like {other}, {look} ({alike:.0%} alike)")
-    if found.left_out and len(found.unsure) < MANY_ALIKE:
+    if left_out and len(unsure) < MANY_ALIKE:
         says = "{images:image looks|images look} like so many others that they were compared with some of them only"
-        yield Hit(str(Path(table.files[0]).parent), says, values={"images": found.left_out})
+        yield Hit(str(Path(table.files[0]).parent), says, values={"images": left_out})
 
 
 @rule("SP010", "alike-throughout", Severity.INFO, Effect.ACCEPTS, deep=True)
@@ -256,22 +256,22 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: frames of a fixed camera or of one video, scans with a common frame, fields of view of one microscope.
     Fix: nothing if the images were taken independently; else split by video, place or object, not by image.
     """
-    found = _alike(table, config)
+    _, similar, left_out = _alike(table, config)
     copies = {image for images in originals(table) for image in images}  # SP011 is about these
-    unsure = [pair for pair in zip(found.unsure, found.examples, strict=True) if pair[0] not in copies]
+    unsure = [pair for pair in similar.items() if pair[0] not in copies]
     if len(unsure) >= MANY_ALIKE:
         image, other = unsure[0]
         says = (
             "{alike} of {images} images look alike, but no more than others of the set do: a fixed camera or a common "
             "frame? For one {pair[0]} ({splits[0]}) and {pair[1]} ({splits[1]})"
         )
-        says += " ({left_out} were compared with some of the others only)" if found.left_out else ""
+        says += " ({left_out} were compared with some of the others only)" if left_out else ""
         values = {
             "alike": len(unsure),
             "images": len(table.files),
             "pair": (table.files[image], table.files[other]),
             "splits": (table.split_of(image), table.split_of(other)),
-            "left_out": found.left_out,
+            "left_out": left_out,
         }
         yield Hit(str(Path(table.files[image]).parent), says, values=values)
 

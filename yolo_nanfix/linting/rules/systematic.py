@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from yolo_nanfix.dataset.box_units import Reading, Scale, boxes_of, contradicts, grid_exchanged, read, sample, values_of
+from yolo_nanfix.dataset.box_units import (
+    Reading,
+    Scale,
+    boxes_of,
+    contradicts,
+    grid_exchanged,
+    read_units,
+    sample,
+    values_of,
+)
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.label_boxes import once
@@ -176,10 +185,10 @@ def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     parts = {split: boxes.some(table.inside(split)[image]) for split in table.splits}
     found: dict[str | None, Reading] = {}
     for split, part in parts.items():
-        reading = read(part, forms)
+        reading = read_units(part, forms)
         if reading is not None and (text or reading.scale is Scale.PARTS):
             found[split] = reading
-    whole = read(boxes, forms)
+    whole = read_units(boxes, forms)
     if whole is None or not (text or whole.scale is Scale.PARTS):
         return found
     alike = all(map(whole.includes, found.values()))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
+from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE_ROWS, boxes_of, grid_exchanged, sample
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.notes import Notes
@@ -254,7 +254,7 @@ def _on_pixels(turned: Turned) -> tuple[float, float] | None:
 
     Tools draw on whole pixels: sides are whole numbers of them, centres multiples of a half.
     """
-    rows = slice(None, None, max(1, len(turned.rows) // SAMPLE))
+    rows = slice(None, None, max(1, len(turned.rows) // SAMPLE_ROWS))
     box, size = turned.box[rows], turned.size[rows]
     if len(box) < GRID_LEAST or np.count_nonzero(turned.out) > STRAY * len(turned.rows):
         return None
