@@ -93,7 +93,7 @@ def test_a_value_of_absurd_size_is_named_and_not_made(tmp_path: Path, monkeypatc
 def test_more_corners_than_memory_bears_are_refused(tmp_path: Path, monkeypatch):
     file = tmp_path / "instances.json"
     file.write_text(json.dumps(_many()))
-    for name in ("OBJECTS", "CORNERS", "OF_ONE"):
+    for name in ("ANNOTATION_OBJECTS", "ANNOTATION_CORNERS", "OF_ONE"):
         with monkeypatch.context() as patch:
             patch.setattr(f"yolo_nanfix.dataset.formats.build.{name}", 20)
             with pytest.raises(DataError, match=r"instances\.json: .*more than .*20 "):
