@@ -13,7 +13,7 @@ from rich.console import Console
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 from yolo_nanfix.linting import cache
 from yolo_nanfix.linting.autofix.label_edits import allowed
-from yolo_nanfix.linting.causes import Cause, Explains, explained
+from yolo_nanfix.linting.causes import Explains, explained
 from yolo_nanfix.report import ci_forms, plain, text, text_forms
 from yolo_nanfix.tasks import Basis, TaskBasis
 
@@ -29,7 +29,7 @@ WHOLE = finding("BX900", "data.yaml", split=None)
 
 @pytest.fixture
 def report() -> Report:
-    cause = Cause("BX900", None, Explains(("BX001", "BX006")))
+    cause = Explains(("BX001", "BX006"), code="BX900")
     findings = tuple(explained([WHOLE, *ROWS], [cause]))
     return Report("data.yaml", "detect", findings, counts={"train": _COUNTS}, basis=_BASIS)
 
@@ -42,7 +42,7 @@ def test_what_is_explained_is_chosen_by_code_file_line_and_split():
     other = finding("BX001", "a.txt", 1, "val")
 
     def hung(explains: Explains, split: str | None = None) -> list[bool]:
-        causes = [Cause("BX900", split, explains)]
+        causes = [explains._replace(code="BX900", split=split)]
         return [f.because == "BX900" for f in explained([*ROWS, other], causes)]
 
     assert hung(Explains(("BX001",))) == [True, True, False, True]
@@ -53,7 +53,7 @@ def test_what_is_explained_is_chosen_by_code_file_line_and_split():
 
 
 def test_a_cause_never_explains_itself_and_the_first_of_several_counts():
-    causes = [Cause("BX900", None, Explains(("BX900", "BX001"))), Cause("BX901", None, Explains(("BX001",)))]
+    causes = [Explains(("BX900", "BX001"), code="BX900"), Explains(("BX001",), code="BX901")]
     assert [f.because for f in explained([WHOLE, ROWS[0]], causes)] == [None, "BX900"]
 
 

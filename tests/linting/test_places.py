@@ -184,5 +184,5 @@ def test_a_val_that_is_empty_is_not_missing(value, tiny: TinySet):
 
 def test_a_train_that_is_empty_is_refused(tiny: TinySet):
     tiny.yaml(YAML.replace("images/train", "''"))
-    with pytest.raises(DataError, match=r"data\.yaml:1: 'train' is empty.*the folder that it is started in"):
+    with pytest.raises(DataError, match=r"data\.yaml:1: 'train' is empty.*the current folder"):
         run(tiny.root)

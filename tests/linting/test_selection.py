@@ -136,7 +136,7 @@ def test_all_settings_hold(tiny: TinySet):
     assert request.Request(request.asked({"deep": False})).selection(tiny.root)[0].options.deep is False
     chosen, _ = request.Request().selection(tiny.root)
     assert (chosen.options.deep, chosen.options.imgsz) == (True, 320)
-    assert chosen.first("baseline") == tiny.root.parent / "known.json"
+    assert chosen.says("baseline").baseline == tiny.root.parent / "known.json"
 
 
 @pytest.mark.parametrize(
