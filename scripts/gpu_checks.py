@@ -219,7 +219,7 @@ def leave_half(device: Device) -> Seen:
 
 def rollback(device: Device) -> Seen:
     """A weight becomes NaN: the run goes back to its newest clean state; how long copies and ways back take."""
-    from yolo_nanfix.guard import adapter
+    from yolo_nanfix.guard import adapter, remedies
     from yolo_nanfix.guard.guard_settings import GuardSettings
 
     figures: dict[str, Any] = {}
@@ -234,7 +234,10 @@ def rollback(device: Device) -> Seen:
     def measure(trainer: Any) -> None:
         snapshots = figures.pop("guard").run.snapshots
         figures["finite"] = all(bool(p.isfinite().all()) for p in trainer.model.parameters())
-        for name, act in (("copy_ms", lambda: snapshots.take(10**6)), ("back_ms", snapshots.restore)):
+        for name, act in (
+            ("copy_ms", lambda: snapshots.take(10**6)),
+            ("back_ms", lambda: remedies.roll_back(snapshots)),
+        ):
             figures[name] = 1e3 * statistics.median(_times(trainer, act))
 
     spec = device.spec("float32", lambda base: faulty_modules.trainer_that(base, batch=spoil), val=False)
