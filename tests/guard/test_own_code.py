@@ -11,6 +11,7 @@ import pytest
 import torch
 import warm_python
 from make_datasets import make_dataset
+from marks import matrix
 from own_loss import OwnModel
 from surroundings import LIMIT
 
@@ -83,7 +84,7 @@ def spoil(at):
     return {"on_train_start": begin, "on_train_batch_start": count}
 
 
-@pytest.mark.parametrize("nbs", (4, 8))
+@pytest.mark.parametrize("nbs", [8, *matrix(4)])
 def test_a_hook_on_a_weight_is_named_and_not_the_hardware(nbs, data, tmp_path, unpatched):
     yolo_nanfix.patch()
     result = lab.train(data, tmp_path / "run", callbacks=spoil(1), epochs=1, nbs=nbs)
@@ -198,7 +199,7 @@ def now_and_then(kind, factor, at=None):
     return lambda trainer: getattr(trainer.model.model[2], f"register_{kind}_hook")(hooks[kind])
 
 
-@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+@pytest.mark.parametrize("kind", ["forward", *matrix("forward_pre", "full_backward", "full_backward_pre")])
 def test_a_hook_on_a_module_that_spoils_one_pass_is_named_and_not_the_hardware(kind, data, tmp_path, unpatched):
     def train(name, factor, at):
         callbacks = {"on_train_start": now_and_then(kind, factor, at)}

@@ -8,6 +8,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.errors import PoisonedState
@@ -78,7 +79,7 @@ def spoil_optimizer(saved):
     saved["optimizer"]["state"][5]["exp_avg"].view(-1)[0] = NAN
 
 
-@pytest.mark.parametrize("value", (NAN, float("inf"), -1.0))
+@pytest.mark.parametrize("value", [NAN, *matrix(float("inf"), -1.0)])
 def test_a_sick_running_variance_ruins_stock_and_starts_anew_in_ours(value, trained, data, tmp_path):
     sick = changed(trained, tmp_path, spoil_norm(value))
     if value != value:
