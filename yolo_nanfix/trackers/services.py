@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ _EPOCH_AXIS = (8, 4, 184)
 whose number is lower than the last one, so that rows of ours must not end a step."""
 
 
-class Tracker:
+class Tracker(ABC):
     """One tracker in one run; what its methods raise is caught by `feed.Feed`."""
 
     def __init__(self, module: ModuleType, trainer: Any) -> None:
@@ -32,21 +33,21 @@ class Tracker:
         """
         self.module, self.trainer = module, trainer
 
+    @abstractmethod
     def target(self) -> Any:
         """The object to write to; None if the tracker has not started, has ended, or Ultralytics gave it up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write finite numbers by name (without `GROUP`); `step` counts the micro-batches of the run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def note(self, step: int, title: str, text: str) -> None:
         """Write an event: a short title, and what was seen and done, as plain text without markup."""
-        raise NotImplementedError
 
+    @abstractmethod
     def picture(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Write an image of an event: its file name and RGB pixels (HxWx3)."""
-        raise NotImplementedError
 
 
 class _TensorBoard(Tracker):
