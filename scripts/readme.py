@@ -9,12 +9,14 @@ import argparse
 import re
 from pathlib import Path
 
+import yaml
+
 from yolo_nanfix import api, cards
 from yolo_nanfix.files import write_text
-from yolo_nanfix.guard.sensor_table import SENSORS
 from yolo_nanfix.linting.registry import all_rules
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 
 
 def patches() -> str:
@@ -46,7 +48,8 @@ def rules() -> str:
 def sensors() -> str:
     """One row a sensor of the guard."""
     rows = ["| sensor | looks at | when | costs of a step | then |", "|---|---|---|---|---|"]
-    rows += [f"| `{s.name}` | {s.looks_at} | {s.when} | {s.cost} | {s.does} |" for s in SENSORS]
+    known = yaml.safe_load((ROOT / "docs" / "sensors.yaml").read_text(encoding="utf-8"))
+    rows += [f"| `{name}` | {' | '.join(facts.values())} |" for name, facts in known.items()]
     return "\n".join(rows)
 
 

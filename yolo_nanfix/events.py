@@ -37,7 +37,7 @@ class Point(str, Enum):
 
 
 class Check(str, Enum):
-    """The sensors; `guard.sensor_table` says what each checks."""
+    """The sensors; `docs/sensors.yaml` says what each checks, when, and what follows."""
 
     SAMPLES = "samples"
     LOSS = "loss"

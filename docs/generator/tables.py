@@ -15,7 +15,6 @@ from generator.markup import block, code, prose, table
 from yolo_nanfix import api
 from yolo_nanfix import errors as api_errors
 from yolo_nanfix.cards import load_all
-from yolo_nanfix.guard.sensor_table import SENSORS
 from yolo_nanfix.linting.selection import KEYS
 from yolo_nanfix.trackers.services import TRACKERS
 
@@ -40,7 +39,8 @@ def fragments() -> Iterator[tuple[str, str]]:
 
 def sensors() -> str:
     """One row a sensor of the guard."""
-    rows = [(code(s.name), prose(s.looks_at), prose(s.when), prose(s.cost), prose(s.does)) for s in SENSORS]
+    known = yaml.safe_load((ROOT / "docs" / "sensors.yaml").read_text(encoding="utf-8"))
+    rows = [(code(name), *map(prose, facts.values())) for name, facts in known.items()]
     return table(("sensor", "looks at", "when", "costs of a step", "then"), rows)
 
 

@@ -14,7 +14,7 @@ from site_pages import DOCS, Page, words
 from yolo_nanfix import api
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.cli.parsing import COMMANDS, build_parser
-from yolo_nanfix.guard.sensor_table import SENSORS
+from yolo_nanfix.events import Check
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.selection import KEYS
 
@@ -51,7 +51,7 @@ def test_every_setting_and_sensor_has_a_row(site):
     for name in (*(row[0] for row in api.guard_settings()), *KEYS, *(p for c in load_all().values() for p in c.params)):
         assert name in settings, name
     sensors = Page(site / "reference" / "guard.html").cells
-    assert [sensor.name for sensor in SENSORS if sensor.name not in sensors] == []
+    assert [check.value for check in Check if check.value not in sensors] == []
 
 
 def test_every_public_name_is_in_the_python_reference(site):
