@@ -36,7 +36,7 @@ WARM = (
     ),
     *(f"yolo_nanfix.cli.{name}" for name in ("main", "output", "commands.lint", "commands.handoff")),
     *(f"yolo_nanfix.cli.commands.{name}" for name in ("report", "compare", "rule", "train")),
-    *(f"yolo_nanfix.linting.{name}" for name in ("pipeline", "parts", "confirming")),
+    *(f"yolo_nanfix.linting.{name}" for name in ("pipeline", "parts", "rules.confirming")),
     *(f"yolo_nanfix.dataset.formats.{name}" for name in ("coco", "voc", "ndjson", "build")),
     *(
         f"yolo_nanfix.{name}"

@@ -9,7 +9,6 @@ from pathlib import Path
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.grounds import ground as ground_of
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.scene import Album
 from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
@@ -18,6 +17,7 @@ from yolo_nanfix.linting import runner
 from yolo_nanfix.linting.autofix import autofix
 from yolo_nanfix.linting.causes import choose
 from yolo_nanfix.linting.pool import Progress
+from yolo_nanfix.scene import Album
 
 
 def handoff(report: Report, out: Path, options: Options, progress: Progress | None) -> HandedOver:

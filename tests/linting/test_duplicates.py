@@ -16,7 +16,7 @@ from linting.tiny_set import ROWS, YAML, TinySet, encode
 from yolo_nanfix.dataset.image_stats import LOOKS
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
-from yolo_nanfix.linting.near_duplicates import GROUP, RADIUS, candidates
+from yolo_nanfix.linting.rules.near_duplicates import GROUP, RADIUS, candidates
 from yolo_nanfix.linting.runner import run
 
 
@@ -204,7 +204,7 @@ def test_hostile_sets_stay_linear_and_what_is_left_out_is_counted():
 
 
 def test_what_was_left_out_is_told(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.linting.confirming.MOST_READ", 2)
+    monkeypatch.setattr("yolo_nanfix.linting.rules.confirming.MOST_READ", 2)
     tiny = TinySet(tmp_path)
     for i in range(5):
         copy = photo()

@@ -7,8 +7,8 @@ import pytest
 from linting.cases_labels import spread, turned
 from linting.tiny_set import TinySet, encode, picture
 
-from yolo_nanfix.dataset.box_units import Form, Reading, RowBoxes, Scale, contradicts, grid_exchanged, read_units
 from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.linting.rules.box_units import Form, Reading, RowBoxes, Scale, contradicts, grid_exchanged, read_units
 from yolo_nanfix.linting.runner import run
 
 SIZES = ((160, 90), (90, 160), (128, 128), (640, 480))

@@ -11,7 +11,6 @@ import pytest
 from linting.cases_images import frame, photo
 from linting.tiny_set import ROWS, TinySet
 
-from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
 from yolo_nanfix.linting.runner import run
@@ -136,9 +135,9 @@ def test_copies_are_found_in_a_set_that_shares_its_ground(tmp_path: Path, name: 
 @pytest.mark.parametrize("count", [32, 37])
 def test_of_large_groups_neighbours_are_compared_and_that_is_said(tmp_path: Path, monkeypatch, count: int):
     """Blocks of 16, of images that look most alike: whatever the number of images, each is in one."""
-    monkeypatch.setattr("yolo_nanfix.linting.confirming.BLOCK", 16)
-    monkeypatch.setattr("yolo_nanfix.linting.confirming.STEP", 8)
-    monkeypatch.setattr("yolo_nanfix.linting.confirming.SAMPLE", 8)
+    monkeypatch.setattr("yolo_nanfix.linting.rules.confirming.BLOCK", 16)
+    monkeypatch.setattr("yolo_nanfix.linting.rules.confirming.STEP", 8)
+    monkeypatch.setattr("yolo_nanfix.linting.rules.confirming.SAMPLE", 8)
     tiny = TinySet(tmp_path)
     _set(tiny, frame, count)
     for how, pixels, quality in _copies(frame(4)):
@@ -200,7 +199,8 @@ def test_without_labels_a_caption_is_none_of_many(tmp_path: Path):
 @pytest.mark.parametrize("turn", range(8))
 def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
     from yolo_nanfix.dataset.table import Studied
-    from yolo_nanfix.linting.confirming import turned
+    from yolo_nanfix.linting.rules.confirming import turned
+    from yolo_nanfix.linting.rules.label_overlap import agree
 
     tiny = TinySet(tmp_path)
     mask = np.zeros((100, 100), np.uint8)
@@ -214,6 +214,6 @@ def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
     seen: list[Studied] = []
     run(tmp_path, study=seen.append, cache=False)
     back = [k for k in range(8) if (turned(turned(mask)[turn])[k] == mask).all()]
-    rows = Rows(seen[0].table)
-    assert back and all(rows.agree(1, 0, k) for k in back)
-    assert not all(rows.agree(1, 0, k) for k in range(8))
+    table = seen[0].table
+    assert back and all(agree(table, 1, 0, k) for k in back)
+    assert not all(agree(table, 1, 0, k) for k in range(8))

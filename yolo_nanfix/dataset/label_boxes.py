@@ -27,6 +27,10 @@ RIGHT = 0.02
 """An angle is right where the cosine is no larger: what five decimals leave of the corners of a small box."""
 SKEWED = 0.05
 """An angle is not right from this cosine on: 3 degrees away."""
+GRID = 0.02
+"""A number is whole within this."""
+GRID_SHARE, GRID_CHANCE = 0.95, 0.5
+"""This share of the boxes lies on pixels in one reading, and no more than that in the other."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -264,3 +268,18 @@ def _skew(corners: Floats) -> Floats:
     after, further = np.roll(edges, -1, axis=1), np.roll(length, -1, axis=0)
     cosine = np.abs((edges * after).sum(axis=0)) / np.maximum(length * further, 1e-12)
     return np.asarray(np.where((length > 0).all(axis=0), cosine.max(axis=0), 1.0))
+
+
+def are_whole(numbers: NDArray[np.floating[Any]]) -> Mask:
+    """(N,) whether all numbers of each row are whole, but for `GRID`."""
+    return np.asarray((np.abs(numbers - np.round(numbers)) < GRID).all(axis=1))
+
+
+def on_pixels(box: NDArray[np.floating[Any]], sides: NDArray[np.number[Any]]) -> Mask:
+    """(N,) whether boxes were drawn on whole pixels: their sides are whole numbers of them, their centres halves.
+
+    Args:
+        box: (N, 4) x, y, w, h.
+        sides: (N, 2) or (2,), by which x and y must be multiplied to be pixels.
+    """
+    return are_whole(box * np.tile(sides, 2) * (2, 2, 1, 1))

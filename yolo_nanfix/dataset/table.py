@@ -90,6 +90,17 @@ class Table:
         return np.asarray(np.bincount(self.row_image, minlength=len(self.files)), np.int64)
 
     @cached_property
+    def _row_order(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        order = np.argsort(self.row_image, kind="stable")
+        return order, self.row_image[order]
+
+    def labels_of(self, image: int) -> NDArray[np.float32]:
+        """(n, 5) float32, class and box of each row of an image."""
+        order, sorted_images = self._row_order
+        rows = order[slice(*np.searchsorted(sorted_images, [image, image + 1]))]
+        return np.column_stack([self.row_cls[rows], self.row_box[rows]])
+
+    @cached_property
     def _by_image(self) -> bool:
         return bool((self.row_image[1:] >= self.row_image[:-1]).all())
 

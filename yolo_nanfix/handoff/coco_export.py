@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from yolo_nanfix.dataset.scene import Album, Scene, Shape, called, plain
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff.cvat import labels_of
+from yolo_nanfix.scene import Album, Scene, Shape, called, plain
 
 COCO_FILE = "annotations.json"
 

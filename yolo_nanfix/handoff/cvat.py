@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from yolo_nanfix.dataset.scene import Album, Scene, Shape, called, describe, plain
 from yolo_nanfix.findings import Finding
+from yolo_nanfix.scene import Album, Scene, Shape, called, describe, plain
 
 CVAT_FILE = "annotations.xml"
 ATTRIBUTE = "defect"

@@ -12,10 +12,10 @@ from typing import Any
 
 from yolo_nanfix import files as unfinished
 from yolo_nanfix import stopping
-from yolo_nanfix.dataset.scene import Album, Scene, below, called, plain, scenes, taken, unlabelled_scenes
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco_export, cvat, label_studio, overlay, sheet
+from yolo_nanfix.scene import Album, Scene, below, called, plain, scenes, taken, unlabelled_scenes
 
 MARK = "handoff.json"
 """The summary in the folder of a handoff; only a folder with this file is overwritten."""

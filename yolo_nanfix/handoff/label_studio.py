@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from yolo_nanfix.dataset.scene import Album, Scene, Shape, describe, plain
 from yolo_nanfix.handoff.cvat import labels_of
+from yolo_nanfix.scene import Album, Scene, Shape, describe, plain
 
 TASKS_FILE, SETUP = "tasks.json", "label_config.xml"
 _SLUG = re.compile(r"[^A-Za-z0-9]+")

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yolo_nanfix.dataset.scene import Canvas, Scene, Shape
+from yolo_nanfix.scene import Canvas, Scene, Shape
 
 LONGEST_SIDE = 1280
 """Longer sides are scaled down to so many pixels."""

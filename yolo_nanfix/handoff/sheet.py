@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import io
 
-from yolo_nanfix.dataset.scene import Scene, plain, worst
 from yolo_nanfix.findings import Finding
+from yolo_nanfix.scene import Scene, plain, worst
 from yolo_nanfix.wording import text_cell
 
 FILE = "handoff.csv"

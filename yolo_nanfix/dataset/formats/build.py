@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset import bounded, decode
 from yolo_nanfix.dataset.bounded import ANNOTATION_CORNERS, ANNOTATION_MB, ANNOTATION_OBJECTS, ANNOTATIONS, OF_ONE
-from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.notes import Note, Notes, Total, brief, folded, plain
 from yolo_nanfix.dataset.image_header import QUARTER, Header, shown_size, turn_of
 from yolo_nanfix.dataset.images import Image, Images, Part, gather, read_images
+from yolo_nanfix.dataset.label_boxes import GRID_CHANCE, GRID_SHARE, are_whole, on_pixels
 from yolo_nanfix.dataset.labels import LabelFile, Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import NO_FILE, Stamp, folder_of, is_image, stamp_of
@@ -90,11 +90,9 @@ def spills(stored: NDArray[np.int64], owner: NDArray[np.int32], box: NDArray[np.
         found.append(np.bincount(owner[out], minlength=count))
     ratio = (stored[:, ::-1] / stored)[owner]
     for scale in (np.ones_like(ratio), ratio):
-        halves = box * np.tile(scale, 2) * (2, 2, 1, 1)
-        on = (np.abs(halves - np.round(halves)) < GRID).all(axis=1)
-        found.append(np.bincount(owner[on], minlength=count))
+        found.append(np.bincount(owner[on_pixels(box, scale)], minlength=count))
     parts = box / np.tile(stored[owner], 2) * 10**DIGITS
-    found.append(np.bincount(owner[(np.abs(parts - np.round(parts)) < GRID).all(axis=1)], minlength=count))
+    found.append(np.bincount(owner[are_whole(parts)], minlength=count))
     return Spills(np.bincount(owner, minlength=count), *found)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset import class_lists
-from yolo_nanfix.dataset.box_units import sample
 from yolo_nanfix.dataset.colours import class_colours
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.label_boxes import Floats
@@ -19,6 +18,7 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.box_units import sample
 
 _LISTS = 6
 LEAST_ROWS = 20

@@ -14,13 +14,13 @@ import numpy as np
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import IMAGE_DROPPED, Fate
 from yolo_nanfix.dataset.label_boxes import once
-from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.near_duplicates import Near, same_groups
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.file_set import home_of, image_hit, some
+from yolo_nanfix.linting.rules.label_overlap import least_overlap
+from yolo_nanfix.linting.rules.near_duplicates import Near, same_groups
 
 ROBOFLOW_MARK = ".rf."
 """What Roboflow writes between the name of an original and the hash of a copy."""
@@ -94,8 +94,7 @@ def original_across_splits(table: Table) -> Iterator[Hit]:
     across = [images for images in originals(table) if len(set(table.split[images].tolist())) > 1]
     if not across:
         return
-    rows = Rows(table)
-    proven = [images for images in across if _same_boxes(table, rows, images)]
+    proven = [images for images in across if _same_boxes(table, images)]
     if len(proven) < max(LEAST_PROVEN, PROVEN * len(across)):
         return
     later: dict[int, list[int]] = defaultdict(list)
@@ -115,16 +114,16 @@ def original_across_splits(table: Table) -> Iterator[Hit]:
         )
 
 
-def _same_boxes(table: Table, rows: Rows, images: list[int]) -> bool:
+def _same_boxes(table: Table, images: list[int]) -> bool:
     """Whether the first image has as many boxes of the same areas as one of another split."""
-    one = _areas(rows, images[0])
-    others = (_areas(rows, i) for i in images[1:] if table.split[i] != table.split[images[0]])
+    one = _areas(table, images[0])
+    others = (_areas(table, i) for i in images[1:] if table.split[i] != table.split[images[0]])
     return bool(len(one)) and any(len(a) == len(one) and np.allclose(a, one, rtol=NEARLY, atol=0) for a in others)
 
 
-def _areas(rows: Rows, image: int) -> np.ndarray:
+def _areas(table: Table, image: int) -> np.ndarray:
     """The areas of the boxes of an image, in order."""
-    return np.sort(rows.of(image)[:, 3:].astype(np.float64).prod(axis=1))
+    return np.sort(table.labels_of(image)[:, 3:].astype(np.float64).prod(axis=1))
 
 
 @once
@@ -137,7 +136,7 @@ def _groups(table: Table) -> list[list[int]]:
 @once
 def _alike(table: Table, config: DataConfig) -> tuple[list[Near], dict[int, int], int]:
     """What `near_pairs` finds besides copies, which other rules report."""
-    from yolo_nanfix.linting.confirming import near_pairs  # loads the decoders
+    from yolo_nanfix.linting.rules.confirming import near_pairs  # loads the decoders
 
     return near_pairs(table, config.channels, {image for members in _groups(table) for image in members[1:]})
 
@@ -196,16 +195,14 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     Example: 7.jpg and 70.jpg are the same, but an object is labelled in one of them only.
     Fix: keep the better labels, and remove the other image with its label file.
     """
-    groups = _groups(table)
-    rows = Rows(table) if groups else None
     bare = {split for split, listed in table.splits.items() if not table.labelled[listed].any()}
-    for members in groups:
+    for members in _groups(table):
         first, *copies = [image for image in members if table.split_of(image) not in bare] or members[:1]
         for image in copies:
-            least = rows.least_overlap(first, image) if rows else None
-            if rows is None or least is None:
+            least = least_overlap(table, first, image)
+            if least is None:
                 continue
-            counts = len(rows.of(image)), len(rows.of(first))
+            counts = int(table.each[image]), int(table.each[first])
             says = "the same image has other boxes or classes here than in {other} ({other_split})"
             if counts[0] != counts[1]:
                 says = "the same image has {labels:label|labels} here and {other_labels} in {other} ({other_split})"

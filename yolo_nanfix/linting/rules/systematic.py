@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from yolo_nanfix.dataset.box_units import (
+from yolo_nanfix.dataset.clues import Clue
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.label_boxes import once
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.box_units import (
     Reading,
     Scale,
     boxes_of,
@@ -14,14 +22,6 @@ from yolo_nanfix.dataset.box_units import (
     sample,
     values_of,
 )
-from yolo_nanfix.dataset.clues import Clue
-from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.label_boxes import once
-from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.boxes import BY_CENTRE
 from yolo_nanfix.linting.rules.label_text import behind, tracked
 

@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE_ROWS, boxes_of, grid_exchanged, sample
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.notes import Notes
 from yolo_nanfix.dataset.image_header import QUARTER
+from yolo_nanfix.dataset.label_boxes import GRID_CHANCE, GRID_SHARE, on_pixels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.box_units import SAMPLE_ROWS, boxes_of, grid_exchanged, sample
 
 SOME_IMAGES, FAR = 3, 0.1
 """If other images do not fit, this many must have a box that reaches out this far: no slip of the mouse."""
@@ -222,7 +223,7 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
     turned = turned_rows(table, notes)
     if turned is None or _swap(table, turned) is not None:
         return
-    if (shares := _on_pixels(turned)) is not None and grid_exchanged(boxes_of(table, sample(table))) is None:
+    if (shares := _shares_on_pixels(turned)) is not None and grid_exchanged(boxes_of(table, sample(table))) is None:
         says = (
             "{stored:.0%} of {boxes} boxes of images that EXIF rotates by 90 degrees lie on whole pixels if they are "
             "normalised by the stored pixels, {shown:.0%} if by the shown picture"
@@ -249,7 +250,7 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
     yield Hit(str(config.yaml_file), says, values=values | {"sure": 0, "dims": config.kpt_dims})
 
 
-def _on_pixels(turned: Turned) -> tuple[float, float] | None:
+def _shares_on_pixels(turned: Turned) -> tuple[float, float] | None:
     """The shares of boxes on whole pixels of the stored frame, and of the shown one; None if that proves nothing.
 
     Tools draw on whole pixels: sides are whole numbers of them, centres multiples of a half.
@@ -258,11 +259,8 @@ def _on_pixels(turned: Turned) -> tuple[float, float] | None:
     box, size = turned.box[rows], turned.size[rows]
     if len(box) < GRID_LEAST or np.count_nonzero(turned.out) > STRAY * len(turned.rows):
         return None
-    shares = []
-    for sides in (size[:, ::-1], size):
-        halves = box * np.tile(sides, 2) * (2, 2, 1, 1)
-        shares.append(float((np.abs(halves - np.round(halves)) < GRID).all(axis=1).mean()))
-    return (shares[0], shares[1]) if shares[0] >= GRID_SHARE and shares[1] <= GRID_CHANCE else None
+    stored, shown = (float(on_pixels(box, sides).mean()) for sides in (size[:, ::-1], size))
+    return (stored, shown) if stored >= GRID_SHARE and shown <= GRID_CHANCE else None
 
 
 def _not_shown(turned: Turned) -> bool:

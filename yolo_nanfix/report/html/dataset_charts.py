@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.scene import plain
 from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.report.html.dataset_facts import Counted
 from yolo_nanfix.report.words import grouped
+from yolo_nanfix.scene import plain
 
 MOST_CLASSES = 40
 MOST_SIZES = 14

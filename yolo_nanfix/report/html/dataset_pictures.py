@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.config import Layout
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.scene import Album, Scene, Shape, pixels_of, plain, scene_of, size_of
 from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, RuleText, Safety
 from yolo_nanfix.report.html.dataset_charts import charts
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
+from yolo_nanfix.scene import Album, Scene, Shape, pixels_of, plain, scene_of, size_of
 
 OnPicture = Callable[[int, int, str], None]
 Lines = dict[int | None, list[tuple[str, int]]]

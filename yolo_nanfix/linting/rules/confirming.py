@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.linting.near_duplicates import Near, candidates
+from yolo_nanfix.linting.rules.label_overlap import agree
+from yolo_nanfix.linting.rules.near_duplicates import Near, candidates
 
 ALIKE = 0.93
 """The least correlation of two similar images, at 32x32 grey pixels."""
@@ -140,7 +140,6 @@ class _Pictures:
         self.left_out = self.laid = 0
         self.undecided: list[Near] = []
         self.table = table
-        self.rows = Rows(table)
         self._channels = channels
         self._known: dict[int, NDArray[np.uint8] | None] = {}
 
@@ -378,4 +377,4 @@ def _shows_the_same(pictures: _Pictures, pair: Near) -> bool | None:
         return pair.alike >= SMALL_ALIKE and bool(np.abs(apart).max() <= SAME_SPOT)
     if np.abs(apart).max() <= SAME_SPOT or _laid_upon(pictures, *pair[:3]) >= CROPPED:
         return True
-    return pictures.rows.agree(pair.first, pair.second, pair.turn)
+    return agree(pictures.table, pair.first, pair.second, pair.turn)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.image_header import QUARTER
-from yolo_nanfix.dataset.label_boxes import Floats, once
+from yolo_nanfix.dataset.label_boxes import GRID, GRID_CHANCE, GRID_SHARE, Floats, on_pixels, once
 from yolo_nanfix.dataset.table import Table
 
 Mask = NDArray[np.bool_]
@@ -68,12 +68,10 @@ BESIDE, BESIDE_LEAST, BESIDE_ROWS, BESIDE_DEPTH = 0.05, 2, 20, 0.15
 """Upper left corners: read as centres, this share (and so many on each side) reaches out to the left and above only,
 by a part of the box that is up to a half of it, a quarter on the average."""
 
-GRID, GRID_LEAST = 0.02, 20
-"""A number is on a pixel within this part of it; so many boxes must be."""
+GRID_LEAST = 20
+"""So many boxes must lie in images that are not square."""
 HALVES = 0.2
 """At least this share of the centres lies between two pixels: half of them, by chance."""
-GRID_SHARE, GRID_CHANCE = 0.95, 0.5
-"""This share of the boxes lies on pixels in one reading, and no more than that in the other."""
 
 
 class Scale(str, Enum):
@@ -246,8 +244,8 @@ def grid_exchanged(boxes: RowBoxes) -> tuple[float, float] | None:
 
 def _on_pixels(boxes: RowBoxes, across: Floats, down: Floats) -> float:
     """The share of boxes whose sides are whole numbers, and whose centres are halves, of so many pixels."""
-    numbers = np.stack([2 * boxes.x * across, 2 * boxes.y * down, boxes.w * across, boxes.h * down])
-    return float((np.abs(numbers - np.round(numbers)) < GRID).all(axis=0).mean())
+    box = np.stack([boxes.x, boxes.y, boxes.w, boxes.h], axis=1)
+    return float(on_pixels(box, np.stack([across, down], axis=1)).mean())
 
 
 def _drawn_on_pixels(boxes: RowBoxes) -> bool:
