@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from yolo_nanfix import files, stopping
+from yolo_nanfix import stopping
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.wording import printable
 
@@ -87,6 +87,8 @@ def put(answer: Answer, args: argparse.Namespace) -> int:
     """
     document = ""
     if args.json:
+        from yolo_nanfix import files  # --help does without
+
         document = answer.document() if callable(answer.document) else files.json_text(answer.document)
     try:
         if args.json:

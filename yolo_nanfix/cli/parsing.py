@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import UsageError, close, nearest
-from yolo_nanfix.tasks import TASKS
 from yolo_nanfix.wording import cut
 
 COMMANDS = {
@@ -151,6 +150,8 @@ def add_dataset(parser: argparse.ArgumentParser, nargs: str | None = None) -> No
 
 def add_reading(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the options for reading a dataset."""
+    from yolo_nanfix.tasks import TASKS
+
     parser.add_argument("--task", choices=TASKS, help="label format (default: read from the dataset)")
     parser.add_argument("--root", metavar="DIR", help="where the images are, whatever data.yaml says")
     parser.add_argument("--deep", action=argparse.BooleanOptionalAction, help="also decode every image")
