@@ -325,7 +325,6 @@ class Builder:
         return Annotated(config, images, splits, labels, notes, self.where, self._options, self._basis)
 
     def _alike(self) -> None:
-        """Note classes whose names differ in spelling only."""
         first: dict[str, str] = {}
         for name in self.names:
             other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
@@ -377,7 +376,6 @@ class Builder:
             yield from read_images(listed, CHANNELS, deep=self._options.deep)
 
     def _compare(self, images: list[Image]) -> None:
-        """Note images that do not exist, or are of another size than in the annotations."""
         missing: list[int] = []
         for i, (image, size) in enumerate(zip(images, self._sizes, strict=True)):
             there = shown_size(image.header, CHANNELS)
@@ -478,7 +476,6 @@ class Builder:
 
 
 def _column(values: array[Any]) -> NDArray[Any]:
-    """The numbers of an array, not copied."""
     return np.frombuffer(values, values.typecode) if len(values) else np.zeros(0, values.typecode)
 
 
@@ -504,7 +501,6 @@ def _above(paths: Sequence[str]) -> tuple[Path, ...]:
 
 
 def _last(path: str) -> str:
-    """The last part of a path."""
     return path.rpartition(os.sep)[2]
 
 
@@ -553,5 +549,4 @@ def _beside(folder: Path, words: set[str]) -> list[Path]:
 
 
 def _words_of_name(name: str) -> list[str]:
-    """The words of a name, in lowercase."""
     return "".join(c if c.isalpha() else " " for c in name.lower()).split()

@@ -162,7 +162,6 @@ def coco_basis(categories: Iterable[Any], tallies: Sequence[Tally]) -> Basis:
 
 
 def _is_outline(entry: dict[str, Any]) -> bool:
-    """Whether an annotation has a polygon of more than four corners."""
     rings = entry.get("segmentation")
     return isinstance(rings, list) and any(isinstance(ring, list) and len(ring) > RECTANGLE for ring in rings)
 
@@ -180,8 +179,6 @@ _NO_ID = -(1 << 63)
 
 
 class _File:
-    """One JSON file after its first pass."""
-
     def __init__(self, path: Path, text: Text) -> None:
         self.path, self.walk = str(path), Walk(text)
         self.images, self.annotations, self.categories = (Entries(self.walk) for _ in LISTS)
@@ -279,7 +276,6 @@ def _walk(path: Path, builder: Builder) -> _File:
 
 
 def _lists(text: bytes) -> dict[str, str]:
-    """The names under which a file has the lists of COCO."""
     found = {}
     for name in LISTS:
         others = (alias for alias in LIST_ALIASES[name] if f'"{alias}"'.encode() in text)
@@ -346,7 +342,6 @@ def _spared(files: Sequence[_File]) -> set[int]:
 
 
 def _note_uneven(ids: set[int], names: dict[int, str], note: Callable[..., None]) -> None:
-    """Note category ids that are not 1, 2, 3 and so on."""
     if 0 in ids:
         says = (
             "category ids start at 0: `convert_coco(cls91to80=False)` makes class -1 of {name!r}, and images with it "
@@ -380,8 +375,6 @@ def _note_unlike_coco(ids: set[int], names: dict[int, str], note: Callable[..., 
 
 
 class _CocoReader:
-    """Adds the images and annotations of one file."""
-
     def __init__(self, file: _File, classes: dict[int, int], builder: Builder, task: str) -> None:
         self._file, self._classes, self._builder, self._task = file, classes, builder, task
         self._images: dict[Any, int] = {}
@@ -420,7 +413,6 @@ class _CocoReader:
         file.walk.drop()
 
     def _note(self, defect: Defect, number: int, says: str, image: int | None = None, **values: Any) -> None:
-        """Note what is wrong with an annotation."""
         line, called = self._file.annotations.lines[number], self._file.called(number)
         self._builder.note(self._file.path, defect, "{entry}: " + says, line, image, entry=called, **values)
 
@@ -502,7 +494,6 @@ class _CocoReader:
         return None
 
     def _polygon(self, image: int, number: int, cls: int, part: list[float]) -> None:
-        """Add one polygon as a row, with the box around it."""
         x, y = part[::2], part[1::2]
         low, high = (min(x), min(y)), (max(x), max(y))
         box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
@@ -561,6 +552,5 @@ class _CocoReader:
 
 
 def _first_names(images: Entries) -> list[str]:
-    """The first names of image files that are looked for."""
     names = (entry.get("file_name") for entry in images if isinstance(entry, dict))
     return list(islice((name for name in names if isinstance(name, str) and inside(name)), TRIED))

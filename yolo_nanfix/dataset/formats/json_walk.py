@@ -45,7 +45,6 @@ def read_json(file: Path) -> tuple[bytes, list[Said]]:
 
 
 def _recoded(data: bytes) -> bytes:
-    """UTF-16 as UTF-8, converted in parts."""
     decoder, made = codecs.getincrementaldecoder("utf-16")(errors="replace"), bytearray()
     for at in range(0, len(data), _PART):
         made += decoder.decode(data[at : at + _PART], at + _PART >= len(data)).encode("utf-8", "replace")
@@ -53,7 +52,6 @@ def _recoded(data: bytes) -> bytes:
 
 
 def _first_wrong(data: bytes) -> int | None:
-    """The offset of the first byte that is not UTF-8."""
     if data.isascii():
         return None
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -223,7 +221,6 @@ class Walk:
         return at
 
     def _expect(self, at: int, sign: bytes) -> int:
-        """The offset behind a required character."""
         at = self._skip(at)
         if self.text.data[at : at + 1] != sign:
             raise Broken(f"'{sign.decode()}' is expected" if at < len(self.text.data) else "the file breaks off", at)

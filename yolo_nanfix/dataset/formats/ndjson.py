@@ -115,8 +115,6 @@ class _Records:
 
 
 class _NdjsonReader:
-    """Adds the images of one file."""
-
     def __init__(self, path: Path, first: dict[str, Any], task: str, builder: Builder) -> None:
         self._path, self._task, self._builder = path, task, builder
         self._lines, self._numbers, self._images = array("i"), array("i"), array("i")  # of the rows
@@ -130,7 +128,6 @@ class _NdjsonReader:
         self._root = path.parent / local if isinstance(local, str) and inside(local) else None
 
     def _names(self, given: Any) -> dict[int, str]:
-        """The class names by number."""
         try:
             return {int(key): str(name) for key, name in (given or {}).items()}
         except (AttributeError, TypeError, ValueError):
@@ -138,7 +135,6 @@ class _NdjsonReader:
             return {}
 
     def _note(self, defect: Defect, says: str, line: int | None, image: int | None = None, **values: Any) -> None:
-        """Note what is wrong with a line."""
         self._builder.note(str(self._path), defect, says, line, image, **values)
 
     def read(self, records: Iterable[tuple[int, Any]]) -> None:
@@ -174,7 +170,6 @@ class _NdjsonReader:
         return self._lines[row], f"row {self._numbers[row]} of {self._files[self._images[row]]}"
 
     def _image(self, line: int, record: dict[str, Any], name: str, split: str, met: set[str]) -> None:
-        """Add one image and its rows."""
         size = side(record.get("width")), side(record.get("height"))
         if min(size) <= 0 and ("width" in record or "height" in record):
             size_told: dict[str, Any] = {
@@ -246,7 +241,6 @@ class _NdjsonReader:
         return None
 
     def _fits(self, length: int) -> bool:
-        """Whether a row of the task has so many numbers."""
         if self._task == "pose":
             shape = self._builder.kpt_shape
             return length == 5 + shape[0] * shape[1] if shape else length > 5 and length % 3 == 2

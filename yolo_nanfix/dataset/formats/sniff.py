@@ -293,7 +293,6 @@ def is_annotations(file: Path) -> bool:
 
 
 def _in_folder(folder: Path) -> AnnotationFiles | None:
-    """The format of a folder."""
     here = _sorted_entries(folder)
     if dataset_yamls(folder):
         return None

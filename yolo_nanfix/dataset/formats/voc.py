@@ -202,7 +202,6 @@ def _foreign(tree: Element) -> Foreign | None:
 
 
 def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
-    """The split of each image, by ImageSets/Main."""
     found: dict[str, str] = {}
     for split in SPLITS:
         listed = folder.parent / "ImageSets" / "Main" / f"{split}.txt"
@@ -225,8 +224,6 @@ def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
 
 
 class _Reader:
-    """Adds the images and objects of all files."""
-
     def __init__(self, builder: Builder, roots: Mapping[Path, Path]) -> None:
         self._builder, self._roots = builder, roots
         self._classes = {name: i for i, name in enumerate(builder.names)}
@@ -301,7 +298,6 @@ class _Reader:
 
 
 def _finite_number(text: str | None) -> float | None:
-    """A finite number, or None."""
     try:
         value = float(text or "")
     except ValueError:
@@ -310,7 +306,6 @@ def _finite_number(text: str | None) -> float | None:
 
 
 def _strange(texts: Sequence[str | None]) -> bool:
-    """Whether one of the texts reads as NaN or Infinity."""
     for text in texts:
         try:
             if text and not isfinite(float(text)):

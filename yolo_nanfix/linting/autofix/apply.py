@@ -87,7 +87,6 @@ def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
 
 
 def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
-    """The folders outside of the dataset in which files change."""
     if not ground.home.outside:
         return ()
     paths = (path for step in steps for path in (step.path, step.target) if not ground.home.holds(path))
@@ -95,12 +94,10 @@ def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
 
 
 def _sets_aside(ground: Ground, edit: Edit) -> bool:
-    """Whether an image goes to quarantine."""
     return ground.is_aside(edit.target) and not edit.path.endswith((".txt", ".npy"))
 
 
 def _empties(edit: Edit) -> bool:
-    """Whether an image is turned into background."""
     there = edit.path == edit.target and edit.path.endswith(".txt") and edit.what != LIST
     return there and is_background(edit.after) and not is_background(edit.seen.content)
 

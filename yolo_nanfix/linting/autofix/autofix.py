@@ -95,7 +95,6 @@ def _about_dataset(findings: Iterable[Finding], home: Home) -> frozenset[Finding
 
 
 def _may_be_safe(findings: Iterable[Finding]) -> frozenset[Finding]:
-    """The findings that have a fix which may be safe."""
     return frozenset(f for f in findings if autofixes()[f.code].safety is not Safety.UNSAFE)
 
 
@@ -146,7 +145,6 @@ def config_of(report: Report) -> DataConfig:
 
 
 def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: bool = False) -> Ground:
-    """What fixing needs to know of the dataset."""
     config, classify = config_of(report), report.task == "classify"
     classes: Container[int] = range(config.nc) if config.in_order else config.names
     named = (path for paths in config.splits.values() for path in paths if path.suffix == ".txt")

@@ -59,7 +59,6 @@ def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding],
 
 
 def _outside_dataset(folder: str, found: list[Finding]) -> Kept:
-    """Why the findings in a folder outside of the dataset are not fixed."""
     real = canonical(os.path.join(folder, ""))[: -len(os.sep)]  # noqa: PTH118
     why = Why.OUTSIDE_FOLDER if real == os.path.normpath(folder) else Why.OUTSIDE_LINK
     values = {"findings": len(found), "files": len({f.place.file for f in found}), "target": real}
@@ -89,7 +88,6 @@ def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, 
 
 
 def _file_edits(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
-    """The edits of findings about single files."""
     pictures: dict[str, list[Finding]] = {}
     texts: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -213,7 +211,6 @@ def _label_along(path: str, image: str, ground: Ground, taken: set[str]) -> Iter
 
 
 def _list_edit(path: str, named: str, renamed: dict[str, str | None], ground: Ground) -> Iterator[Edit | Kept]:
-    """The edit of a list of images, some of which were renamed or went to quarantine."""
     try:
         content = ANYWHERE.read(path)
     except OSError:
@@ -239,5 +236,4 @@ def diff(edit: Edit) -> str:
 
 
 def _invisible(edit: Edit) -> str:
-    """The diff line of a text whose lines look the same."""
     return f"@@ {edit.what}: byte order mark or line ends, {len(edit.seen.content)} -> {len(edit.after)} bytes @@"

@@ -84,7 +84,6 @@ def _ended(content: bytes) -> Iterator[bytes]:
 
 
 def _pixels_of(content: bytes) -> bytes:
-    """The decoded pixels, as bytes; raises Left if that fails."""
     try:
         with quiet(), PILImage.open(io.BytesIO(content)) as image:
             return image.tobytes()

@@ -209,7 +209,6 @@ def _remove_gone(folder: Path) -> None:
 
 
 def _journal_number(name: str) -> int | None:
-    """The number of a journal; None for any other name."""
     return int(name) if name.isascii() and name.isdecimal() and len(name) <= _NUMBER_DIGITS else None
 
 
@@ -316,7 +315,6 @@ def _opened_file(folder: Path, name: str) -> Iterator[BinaryIO]:
 
 
 def _write_file(folder: Path, name: str, content: bytes) -> None:
-    """Write a file of a journal atomically, flushed to the disk."""
     with held(os.path.realpath(folder)) as here:
         spot = FolderEntry(here, name)
         with contextlib.suppress(OSError):
@@ -346,7 +344,6 @@ def _runs(folder: Path) -> Sequence[Path]:
 
 
 def _load_journal(file: Path) -> Journal:
-    """The journal in a file; raises `Damaged` if it cannot be read."""
     try:
         with _opened_file(file.parent, file.name) as stream:
             if os.fstat(stream.fileno()).st_size > LARGEST_JOURNAL:
@@ -421,7 +418,6 @@ def _step(raw: dict[str, Any]) -> Step:
 
 
 def _is_path(value: Any) -> bool:
-    """Whether a value is an absolute, normalised path."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return os.path.normpath(value) == value and os.path.isabs(value)  # noqa: PTH117

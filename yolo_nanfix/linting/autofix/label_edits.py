@@ -256,7 +256,6 @@ def as_valid(words: Words, task: str, unsafe: bool, classes: Container[int], sha
 
 
 def _box_ends(values: list[float]) -> tuple[tuple[float, float], ...]:
-    """Start and end of a box, across and down."""
     return tuple((values[c] - values[c + 2] / 2, values[c] + values[c + 2] / 2) for c in (1, 2))
 
 
@@ -404,7 +403,6 @@ def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], work: _W
 
 
 def _drop_repeated(before: list[str], after: list[str]) -> None:
-    """Empty the lines that their fix made equal to another line."""
     if before == after:
         return
     met = Counter(row for line in after if (row := _values(line.split())) is not None)
@@ -416,7 +414,6 @@ def _drop_repeated(before: list[str], after: list[str]) -> None:
 
 
 def _is_box(line: str) -> bool:
-    """Whether a line is just a class and a box."""
     words = line.split()
     return len(words) == _BOX and numbers_of(words) is not None
 

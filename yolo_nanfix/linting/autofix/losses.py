@@ -149,7 +149,6 @@ def too_much(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
 
 
 def _count_losses(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
-    """What would be removed if all these findings were fixed."""
     out = _Count([], {})
     for path, found in texts.items():
         with contextlib.suppress(OSError):

@@ -272,7 +272,6 @@ def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, sho
 
 
 def _without_rounding(value: float) -> float:
-    """The value, clipped to 0-1 if it is outside by rounding only."""
     return min(max(value, 0.0), 1.0) if -_BEYOND <= value <= 1 + _BEYOND else value
 
 
@@ -465,7 +464,6 @@ def _scaled(x: float, y: float, spot: RowPlace) -> tuple[float, float]:
 
 
 def _formed(box: Box, form: str) -> Box:
-    """A box by centre and size."""
     x, y, w, h = box
     if form == "corners":
         return (x + w) / 2, (y + h) / 2, w - x, h - y

@@ -164,7 +164,6 @@ def _placed(journal: Journal, home: Home) -> Journal:
 
 
 def _folder_of_data(data: str) -> str:
-    """The folder of a data.yaml; a folder itself."""
     return os.path.dirname(data) if data.endswith(_YAML) else data  # noqa: PTH120
 
 
@@ -239,7 +238,6 @@ def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> FolderEntry | N
 
 
 def _settle(spot: FolderEntry, step: Step) -> None:
-    """Restore permission bits and modification time."""
     now = spot.folder.status(spot.name)
     if (stat.S_IMODE(now.st_mode), now.st_mtime_ns) != (step.mode, step.mtime_ns):
         spot.folder.set(spot.name, step.mode, step.mtime_ns, now.st_atime_ns)

@@ -194,7 +194,6 @@ def _is_order(names: Mapping[int, str], other: Mapping[int, str]) -> bool:
 
 
 def _pairs(wrong: Mapping[int, str], ours: Mapping[int, str]) -> tuple[tuple[int, str, str], ...]:
-    """Class numbers with their names in a list and in data.yaml."""
     return tuple((n, name, ours[n]) for n, name in wrong.items())
 
 

@@ -279,7 +279,6 @@ def starts(table: Table, nc: int) -> Mapping[str, Start]:
 
 
 def _start(cls: NDArray[np.float32], nc: int) -> Start:
-    """How these classes are counted."""
     zero, last = bool(((cls >= 0) & (cls < 1)).any()), bool((cls == nc).any())
     if np.count_nonzero(cls > nc) > STRAY * len(cls) or (zero and last):
         return Start.OTHER
@@ -316,10 +315,8 @@ def _class_counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
 
 
 def _examples(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[tuple[str, int]]:
-    """The names of some classes, with their counts."""
     return [(config.name(c), int(counts[c])) for c in classes.tolist()]
 
 
 def _names_hit(config: DataConfig, says: str, **values: Any) -> Hit:
-    """A hit on `names` in data.yaml."""
     return Hit(str(config.yaml_file), says, config.key_lines.get("names"), values=values)

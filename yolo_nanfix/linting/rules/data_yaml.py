@@ -328,7 +328,6 @@ def _flip(config: DataConfig) -> list[Any]:
 
 
 def _kpt_names(config: DataConfig) -> list[list[str]]:
-    """The lists of keypoint names, one for each class."""
     given = config.raw.get("kpt_names")
     lists = list(given.values()) if isinstance(given, dict) else [given]
     return [[str(name) for name in names] for names in lists if isinstance(names, list)]
@@ -604,5 +603,4 @@ def _from(config: DataConfig, path: Path) -> str:
 
 
 def _key_hit(config: DataConfig, key: str, says: str, /, **values: Any) -> Hit:
-    """A hit on a key of data.yaml."""
     return Hit(str(config.yaml_file), says, config.key_lines.get(key), values=values)

@@ -213,7 +213,6 @@ def _near_says(near: LabelFolder) -> str:
 
 
 def _near_values(near: LabelFolder | None) -> dict[str, Any]:
-    """Where labels were found, by name."""
     return {"folder": None, "matching": 0} if near is None else near._asdict()
 
 
@@ -224,7 +223,6 @@ def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Itera
 
 
 def _bare_by_stem(table: Table) -> dict[str, int]:
-    """The images without a label file, by file stem."""
     return {Path(table.files[i]).stem: int(i) for i in np.flatnonzero(~table.labelled)}
 
 

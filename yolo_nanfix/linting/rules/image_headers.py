@@ -63,7 +63,6 @@ def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
 
 
 def _with_fault(images: Images, fault: str, says: str) -> Iterator[Hit]:
-    """A hit for each image whose header has this fault."""
     for image in images:
         if image.header.fault == fault:
             yield hit(image, says, reason=image.header.reason)

@@ -277,7 +277,6 @@ class _Points:
 
 @once
 def _keypoints(labels: Labels) -> _Points:
-    """The keypoints of a label table, coordinate by coordinate."""
     x, y = np.ascontiguousarray(labels.points[:, 0]), np.ascontiguousarray(labels.points[:, 1])
     seen = (labels.visible != 0) & ((x != 0) | (y != 0))
     return _Points(x, y, np.maximum(x, y), np.minimum(x, y), seen)

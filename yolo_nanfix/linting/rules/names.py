@@ -37,7 +37,6 @@ NOTE_SUFFIXES = frozenset(("json", "xml", "csv"))
 
 
 def _last_part(path: str) -> str:
-    """The last part of a path."""
     return path.rpartition(os.sep)[2]
 
 
@@ -264,7 +263,6 @@ def image_hidden(census: Census) -> Iterator[Hit]:
 
 
 def _images_in(folder: str) -> list[str]:
-    """The names of images directly in a folder."""
     return sorted(name for name in names_in(folder) if is_image(name) and name[0] != ".")
 
 

@@ -206,14 +206,12 @@ def _quantiles(counts: NDArray[np.int64], parts: tuple[float, ...]) -> NDArray[n
 
 
 def _sides(table: Table, config: DataConfig, shape: _Shape, row: int) -> dict[str, Any]:
-    """The sides of a box in pixels, and the name of its class."""
     here = np.searchsorted(shape.rows, row)
     width, height = float(shape.width[here]), float(shape.height[here])
     return {"width": width, "height": height, "name": config.name(int(table.row_cls[row]))}
 
 
 def _row_hit(table: Table, row: int, says: str, values: Mapping[str, Any]) -> Hit:
-    """A hit on one label row."""
     image, line = int(table.row_image[row]), int(table.row_line[row])
     split, file = table.split_of(image), table.files[image]
     return Hit(table.labels[image], says, line, split=split, image=file, values=values)

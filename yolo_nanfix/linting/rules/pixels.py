@@ -38,7 +38,6 @@ BLURRED, BLURRED_CONTRAST = 0.02, 10.0
 
 
 def _with_pixels(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
-    """The images with pixels that could be decoded."""
     for image in images:
         if image.pixels is not None and image.pixels.dtype:
             yield image, image.pixels
@@ -67,13 +66,11 @@ def _pixels_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hi
 
 
 def _spot_hit(image: Image, pixels: Pixels, says: str, spot: Spot) -> Hit:
-    """A hit on the first of the pixel values that `spot` tells of."""
     says += ", the first at x={at[0]}, y={at[1]}, channel {at[2]}"
     return _pixels_hit(image, pixels, says, count=spot[0], at=spot[1])._replace(pixel=spot[1])
 
 
 def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
-    """A hit on an image whose values are in a wrong range."""
     return _pixels_hit(
         image, pixels, says, dtype=pixels.dtype, low=float(pixels.low), high=float(pixels.high), **values
     )
@@ -247,7 +244,6 @@ def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 def _looked_at(images: Images) -> Iterator[tuple[Image, Deep]]:
-    """The images that were decoded, with their statistics."""
     for image in images:
         if image.deep is not None:
             yield image, image.deep

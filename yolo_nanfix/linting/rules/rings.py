@@ -151,7 +151,6 @@ def _is_neck(points: Floats, i: int, j: int) -> bool:
 
 
 def _meet(points: Floats, i: int, j: int) -> Floats:
-    """The point where two edges cross."""
     a, b, c, d = points[i], points[(i + 1) % len(points)], points[j], points[(j + 1) % len(points)]
     u, v, w = b - a, d - c, c - a
     return np.asarray(a + u * (w[0] * v[1] - w[1] * v[0]) / (u[0] * v[1] - u[1] * v[0]))
@@ -302,7 +301,6 @@ def _best_split(points: Floats, inner: Edges) -> list[int]:
 
 
 def _between_chords(points: Floats, chords: list[int]) -> list[Floats]:
-    """The parts of an outline between its chords."""
     starts = [0, *(chord + 1 for chord in chords[:-1])]
     return [points[start : chord + 1] for start, chord in zip(starts, chords, strict=True)]
 

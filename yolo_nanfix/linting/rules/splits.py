@@ -122,7 +122,6 @@ def _same_boxes(table: Table, images: list[int]) -> bool:
 
 
 def _areas(table: Table, image: int) -> np.ndarray:
-    """The areas of the boxes of an image, in order."""
     return np.sort(table.labels_of(image)[:, 3:].astype(np.float64).prod(axis=1))
 
 
@@ -274,7 +273,6 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 
 def _near_hit(table: Table, pair: Near, says: str) -> Hit:
-    """A hit on an image that looks like an earlier one."""
     from yolo_nanfix.dataset.image_stats import LOOKS
 
     return _pair_hit(table, pair.second, pair.first, says, look=LOOKS[pair.turn], alike=float(pair.alike))
