@@ -12,7 +12,7 @@ from linting.cases_formats import annotation, bare, category, coco, image, voc, 
 from linting.tiny_set import TinySet
 
 from yolo_nanfix import api
-from yolo_nanfix.dataset.formats.coco import IMAGE, other_names
+from yolo_nanfix.dataset.formats.coco import IMAGE, OtherNames
 from yolo_nanfix.dataset.formats.sniff import json_kind, sniff
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.runner import run
@@ -225,14 +225,16 @@ def test_lists_that_are_objects_are_told(tiny: TinySet):
 
 
 def test_keys_that_only_some_entries_lack_are_not_renamed():
-    entries = [{"id": 1, "filename": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]
-    assert other_names(entries, IMAGE) == {}
-    assert other_names([{"id": 1, "name": 7}], IMAGE) == {}
-    assert other_names([], IMAGE) == {} and other_names([1, None], IMAGE) == {}
-    assert other_names([{"image_id": 1, "filename": "a"}], IMAGE) == {
-        "file_name": "filename",
-        "id": "image_id",
-    }
+    def found(*entries: Any) -> dict[str, str]:
+        names = OtherNames(IMAGE)
+        for entry in entries:
+            names.add(entry)
+        return names.found
+
+    assert found({"id": 1, "filename": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}) == {}
+    assert found({"id": 1, "name": 7}) == {}
+    assert found() == {} and found(1, None) == {}
+    assert found({"image_id": 1, "filename": "a"}) == {"file_name": "filename", "id": "image_id"}
 
 
 def test_images_that_all_lack_a_name_are_one_finding(tiny: TinySet):

@@ -218,11 +218,17 @@ class Annotated:
 
 
 class Builder:
-    """Collects images and rows in the order of the files, and returns the dataset at the end."""
+    """Collects images and rows in the order of the files, and returns the dataset at the end.
 
-    def __init__(self, source: Path, options: LintOptions, *, pixels: bool, on_disk: bool = True) -> None:
-        """`source` is the file or folder; rows are in pixels or normalised; images are on disk or remote."""
-        self._source, self._options, self._in_pixels, self._on_disk = source, options, pixels, on_disk
+    Attributes:
+        notes, totals, where, names, kpt_shape: of the dataset, which the reader of the format fills in.
+        on_disk: whether the images are files; else they are remote.
+    """
+
+    def __init__(self, source: Path, options: LintOptions, *, pixels: bool) -> None:
+        """`source` is the file or folder; rows are in pixels or normalised."""
+        self._source, self._options, self._in_pixels = source, options, pixels
+        self.on_disk = True
         self._basis = Basis(TaskBasis.NO_ROWS, "detect")
         self.notes: list[Note] = []
         self.totals: dict[str, Total] = {}
@@ -291,15 +297,20 @@ class Builder:
         if visible is not None:
             self._visible.extend(visible)
         if len(self._counts) > self._most[0] or len(self._x) > self._most[1]:
-            raise DataError(self._too_many())
+            objects, points = self._most
+            raise DataError(
+                f"{self._source}: more than {objects} boxes, outlines and sets of keypoints, or {points} corners in "
+                f"them; set {ANNOTATIONS}={ANNOTATION_MB * (bounded.times() + 1)} to read them all the same, or split "
+                "the files"
+            )
         self._shape.append(hash((*x, *y)) if len(x) and visible is None else 0)
 
-    def _too_many(self) -> str:
-        objects, corners = self._most
-        return (
-            f"{self._source}: more than {objects} boxes, outlines and sets of keypoints, or {corners} corners in them; "
-            f"set {ANNOTATIONS}={ANNOTATION_MB * (bounded.times() + 1)} to read them all the same, or split the files"
-        )
+    def outline(self, image: int, number: int, cls: int, corners: Sequence[float]) -> None:
+        """Add a row with an outline, x y x y ..., and the box around it."""
+        x, y = corners[::2], corners[1::2]
+        low, high = (min(x), min(y)), (max(x), max(y))
+        box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
+        self.row(image, number, cls, box, x, y, columns=1 + len(corners))
 
     def finish(self) -> Annotated:
         """The dataset; reads the headers of all images."""
@@ -391,7 +402,7 @@ class Builder:
                 own = {"own_width": there[0], "own_height": there[1]}
                 about: dict[str, Any] = {"name": _last(image.file), "width": size[0], "height": size[1], **own}
                 self.note(image.label, Defect.IMAGE_SIZE_DIFFERS, says, None, i, **about)
-        if not self._on_disk:
+        if not self.on_disk:
             return None
         if len(missing) == len(images) > 1:
             folder = Path(self._paths[0]).parent

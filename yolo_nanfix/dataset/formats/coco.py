@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ import numpy as np
 
 from yolo_nanfix.dataset.formats.build import TRIED, Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.dataset.formats.defects import Defect
-from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Text, Walk, read_json
+from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Entry, Text, Walk, read_json
 from yolo_nanfix.dataset.formats.notes import Total, brief, numbers, side, whole
 from yolo_nanfix.dataset.formats.sniff import json_kind, keys_of
 from yolo_nanfix.dataset.options import LintOptions
@@ -39,6 +39,8 @@ _CLASS_NAMES = (
 COCO_NAMES = dict(zip(CLASS_IDS, _CLASS_NAMES, strict=True))
 
 
+RECTANGLE = 8
+"""Numbers of a polygon with four corners, which may be a box."""
 LIST_ALIASES: dict[str, tuple[str, ...]] = {
     "images": ("image", "imgs", "Images"),
     "annotations": ("annotation", "anns", "Annotations"),
@@ -47,40 +49,28 @@ LIST_ALIASES: dict[str, tuple[str, ...]] = {
 """The lists of a COCO file, each with names that it has in others."""
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-KeyAliases = dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]]
+KeyAliases = dict[str, tuple[type, tuple[str, ...]]]
 IMAGE: KeyAliases = {
     "file_name": (
-        _is_text,
+        str,
         ("filename", "fileName", "file", "path", "image_name", "imageName", "img_name", "image_path", "name", "image"),
     ),
-    "id": (_is_whole, ("image_id", "imageId", "img_id", "imageID")),
-    "width": (_is_whole, ("w", "image_width", "img_width", "imageWidth")),
-    "height": (_is_whole, ("h", "image_height", "img_height", "imageHeight")),
+    "id": (int, ("image_id", "imageId", "img_id", "imageID")),
+    "width": (int, ("w", "image_width", "img_width", "imageWidth")),
+    "height": (int, ("h", "image_height", "img_height", "imageHeight")),
 }
 ANNOTATION: KeyAliases = {
-    "image_id": (_is_whole, ("imageId", "img_id", "imageID", "imageid", "image")),
-    "category_id": (_is_whole, ("categoryId", "class_id", "cat_id", "categoryID", "category", "label_id", "class")),
-    "bbox": (_is_list, ("box", "bounding_box", "boundingBox", "bndbox", "BBox", "boundingbox", "rect")),
-    "segmentation": (_is_list, ("segments", "segmentations", "polygon", "polygons")),
-    "keypoints": (_is_list, ("keypoint", "key_points", "keyPoints")),
+    "image_id": (int, ("imageId", "img_id", "imageID", "imageid", "image")),
+    "category_id": (int, ("categoryId", "class_id", "cat_id", "categoryID", "category", "label_id", "class")),
+    "bbox": (list, ("box", "bounding_box", "boundingBox", "bndbox", "BBox", "boundingbox", "rect")),
+    "segmentation": (list, ("segments", "segmentations", "polygon", "polygons")),
+    "keypoints": (list, ("keypoint", "key_points", "keyPoints")),
 }
 CATEGORY: KeyAliases = {
-    "name": (_is_text, ("label", "title", "category_name", "class_name", "className", "categoryName")),
-    "id": (_is_whole, ("category_id", "categoryId", "class_id", "cat_id")),
+    "name": (str, ("label", "title", "category_name", "class_name", "className", "categoryName")),
+    "id": (int, ("category_id", "categoryId", "class_id", "cat_id")),
 }
-"""The keys of entries, each with what its value is, and names that it has in others."""
+"""The keys of entries, each with the type of its value, and names that it has in others."""
 
 
 class OtherNames:
@@ -89,7 +79,7 @@ class OtherNames:
     def __init__(self, kinds: KeyAliases) -> None:
         """Start without entries."""
         self._kinds = kinds
-        self._left: list[tuple[str, str, Callable[[Any], bool]]] | None = None
+        self._left: list[tuple[str, str, type]] | None = None
 
     def add(self, entry: Any) -> None:
         """Add one entry; anything but an object is skipped."""
@@ -97,13 +87,13 @@ class OtherNames:
             return
         if self._left is None:
             self._left = [
-                (key, alias, fits)
-                for key, (fits, others) in self._kinds.items()
+                (key, alias, kind)
+                for key, (kind, others) in self._kinds.items()
                 for alias in others
                 if key not in entry and alias not in self._kinds and alias in entry
             ]
         if self._left:
-            self._left = [one for one in self._left if one[0] not in entry and one[2](entry.get(one[1]))]
+            self._left = [one for one in self._left if one[0] not in entry and type(entry.get(one[1])) is one[2]]
 
     @property
     def found(self) -> dict[str, str]:
@@ -112,18 +102,6 @@ class OtherNames:
         for key, alias, _ in self._left or ():
             found.setdefault(key, alias)
         return found
-
-
-def other_names(entries: Iterable[Any], kinds: KeyAliases) -> dict[str, str]:
-    """For each key that no entry has, the one that all of them have in its place."""
-    names = OtherNames(kinds)
-    for entry in entries:
-        names.add(entry)
-    return names.found
-
-
-RECTANGLE = 8
-"""Numbers of a polygon with four corners, which may be a box."""
 
 
 @dataclass
@@ -167,32 +145,29 @@ def _is_outline(entry: dict[str, Any]) -> bool:
 
 
 COCO_TASKS = ("detect", "segment", "pose")
-LISTS = ("images", "annotations", "categories")
-KEYS_OF = {"images": IMAGE, "annotations": ANNOTATION, "categories": CATEGORY}
+LISTS = {"images": IMAGE, "annotations": ANNOTATION, "categories": CATEGORY}
+"""The lists of a COCO file, each with the keys of its entries."""
 COCO_IDS = frozenset(CLASS_IDS)
 """The 80 category ids of COCO itself, for which the converter has a table."""
 BOX_SLACK = 3.0
 """Pixels by which a box may differ from its polygon."""
-
-
 _NO_ID = -(1 << 63)
 
 
 class _File:
     def __init__(self, path: Path, text: Text) -> None:
         self.path, self.walk = str(path), Walk(text)
-        self.images, self.annotations, self.categories = (Entries(self.walk) for _ in LISTS)
+        self.lists = {name: Entries(self.walk) for name in LISTS}
+        self.images, self.annotations, self.categories = self.lists.values()
         self.tally = Tally()
         self._ids, self._texts = array("q"), dict[int, str]()  # of annotations; texts by the number of the annotation
 
-    def add(self, entry: Any, at: int, strange: bool) -> None:
-        """Keep id and offset of an annotation, which is parsed again later."""
+    def add_id(self, entry: Any) -> None:
+        """Keep the id of an annotation, which is parsed again later."""
         own = entry.get("id") if isinstance(entry, dict) else None
         if isinstance(own, str):
             self._texts[len(self._ids)] = own
         self._ids.append(own if whole(own) else _NO_ID)
-        self.annotations.add(at, strange)
-        self.tally.add(entry)
 
     def called(self, number: int) -> str:
         """What an annotation is called."""
@@ -235,29 +210,25 @@ def _walk(path: Path, builder: Builder) -> _File:
     note = partial(builder.note, file.path)
     for says, values in odd:
         note(Defect.ANNOTATION_FILE_BROKEN, says, **values)
-    others = {name: OtherNames(kinds) for name, kinds in KEYS_OF.items()}
+    others = {name: OtherNames(kinds) for name, kinds in LISTS.items()}
 
-    def annotation(entry: Any, at: int, strange: bool) -> None:
-        file.add(entry, at, strange)
-        others["annotations"].add(entry)
+    def taker(name: str) -> Entry:
+        entries, other = file.lists[name], others[name]
 
-    def other(name: str, into: Entries) -> Any:
         def take(entry: Any, at: int, strange: bool) -> None:
-            into.add(at, strange)
-            others[name].add(entry)
-            if strange:
-                note(Defect.NUMBER_NOT_FINITE, "NaN or Infinity in '{name}'", into.lines[-1], name=name)
+            entries.add(at, strange)
+            other.add(entry)
+            if entries is file.annotations:
+                file.add_id(entry)
+                file.tally.add(entry)
+            elif strange:
+                note(Defect.NUMBER_NOT_FINITE, "NaN or Infinity in '{name}'", entries.lines[-1], name=name)
 
         return take
 
-    takers = {
-        "images": other("images", file.images),
-        "annotations": annotation,
-        "categories": other("categories", file.categories),
-    }
     named, walk = _lists(file.walk.text.data), file.walk
     try:
-        keys = walk.run({alias: takers[name] for name, alias in named.items()})
+        keys = walk.run({alias: taker(name) for name, alias in named.items()})
     except Broken as error:
         line, column = walk.text.place(error.at)
         place: dict[str, Any] = {"at": line, "column": column, "problem": error.message}
@@ -271,7 +242,7 @@ def _walk(path: Path, builder: Builder) -> _File:
     if missing:
         note(Defect.ENTRY_MALFORMED, "it has no list {missing:,}", missing=tuple(missing))
     lists = {name: alias for name, alias in named.items() if name != alias and alias in keys}
-    _right_names(file, lists, {name: other.found for name, other in others.items()}, builder)
+    _right_names(file, lists, others, builder)
     return file
 
 
@@ -283,22 +254,18 @@ def _lists(text: bytes) -> dict[str, str]:
     return found
 
 
-def _right_names(file: _File, lists: dict[str, str], keys: dict[str, dict[str, str]], builder: Builder) -> None:
+def _right_names(file: _File, lists: Mapping[str, str], others: Mapping[str, OtherNames], builder: Builder) -> None:
     """Note lists and keys of other names than COCO's, and read on as if they had the right ones."""
     pairs = list(lists.items())
-    for called, entries in (
-        ("images", file.images),
-        ("annotations", file.annotations),
-        ("categories", file.categories),
-    ):
-        entries.rename(keys[called])
-        pairs += [(f"{called}.{key}", f"{called}.{alias}") for key, alias in keys[called].items()]
-    if keys["annotations"]:
+    for name, other in others.items():
+        file.lists[name].rename(other.found)
+        pairs += [(f"{name}.{key}", f"{name}.{alias}") for key, alias in other.found.items()]
+    if others["annotations"].found:
         file.tally = Tally()
         for entry in file.annotations:
             file.tally.add(entry)
     if pairs:
-        found, wanted = tuple(alias for _, alias in pairs), tuple(name for name, _ in pairs)
+        wanted, found = zip(*pairs, strict=True)
         says = "keys have other names than in COCO in all entries: {found:,} for {wanted:,}"
         builder.note(file.path, Defect.KEYS_MISNAMED, says, found=found, wanted=wanted)
 
@@ -307,7 +274,7 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
     """Class numbers by category id, in the order of the ids; keypoints are those of the first category with any."""
     names: dict[int, str] = {}
     points = 0
-    spared = _spared(files)
+    spared = set() if any(file.tally.zeros for file in files) else {0}  # Roboflow's, for the group of the others
     for file in files:
         note = partial(builder.note, file.path)
         ids: set[int] = set()
@@ -334,11 +301,6 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
     builder.names = [names[number] for number in sorted(names)]
     builder.kpt_shape = (points, 3) if points and task == "pose" else None
     return {number: i for i, number in enumerate(sorted(names))}
-
-
-def _spared(files: Sequence[_File]) -> set[int]:
-    """The id 0 where no annotation has it: Roboflow's category for the group of the others; nothing is made of it."""
-    return set() if any(file.tally.zeros for file in files) else {0}
 
 
 def _note_uneven(ids: set[int], names: dict[int, str], note: Callable[..., None]) -> None:
@@ -484,7 +446,7 @@ class _CocoReader:
             return None
         if self._task == "segment" and parts:
             for part in parts:
-                self._polygon(image, number + 1, cls, part)
+                self._builder.outline(image, number + 1, cls, part)
         elif self._task == "pose" and points:
             columns = 5 + len(points)
             centre = (x + w / 2, y + h / 2, w, h)
@@ -492,12 +454,6 @@ class _CocoReader:
         else:
             self._builder.row(image, number + 1, cls, (x + w / 2, y + h / 2, w, h))
         return None
-
-    def _polygon(self, image: int, number: int, cls: int, part: list[float]) -> None:
-        x, y = part[::2], part[1::2]
-        low, high = (min(x), min(y)), (max(x), max(y))
-        box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
-        self._builder.row(image, number, cls, box, x, y, columns=1 + len(part))
 
     def _segments(
         self, number: int, entry: dict[str, Any], image: int, box: tuple[float, float, float, float]

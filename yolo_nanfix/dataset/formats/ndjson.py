@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.bounded import ANNOTATION_ENTRIES, ENTRY_BYTES
 from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, inside
 from yolo_nanfix.dataset.formats.defects import Defect
-from yolo_nanfix.dataset.formats.json_walk import Said, read_json
+from yolo_nanfix.dataset.formats.json_walk import read_json
 from yolo_nanfix.dataset.formats.notes import brief, numbers, side, whole
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
@@ -31,87 +33,60 @@ def read_ndjson(path: Path, options: LintOptions) -> Annotated:
     Raises:
         DataError: the file cannot be read, or is of a task that lint does not read in this form.
     """
-    data, odd = read_json(path)
-    records = _Records(data, odd)
-    del data
-    rows = iter(records)
+    builder = Builder(path, replace(options, task=None), pixels=False)
+    rows = _rows(path, builder)
     begin = next(rows, None)
     first = begin[1] if begin and isinstance(begin[1], dict) else {}
     if "file" in first or not first:
-        records.note(Defect.ENTRY_MALFORMED, "the first line must be about the dataset: task, class_names", 1)
+        says = "the first line must be about the dataset: task, class_names"
+        builder.note(str(path), Defect.ENTRY_MALFORMED, says, 1)
         first = {}
     task = first.get("task", "detect")
     if not isinstance(task, str) or task not in KEYS:
         raise DataError(f"{path} is of the task {brief(task)}; of NDJSON lint reads {', '.join(KEYS)}")
-    local = isinstance(first.get("path"), str)
-    builder = Builder(path, replace(options, task=None), pixels=False, on_disk=local)
+    builder.on_disk = isinstance(first.get("path"), str)
     builder.settle(Basis(TaskBasis.ANNOTATIONS, task))
-    reader = _NdjsonReader(path, first, task, builder)
-    reader.read(rows if first or begin is None else chain((begin,), rows))
-    for defect, says, at, values in records.notes:
-        builder.note(str(path), defect, says, at, **values)
-    records.drop()
+    _NdjsonReader(path, first, task, builder).read(rows if first or begin is None else chain((begin,), rows))
     return builder.finish()
 
 
-class _Records:
-    """The JSON values of the lines of a file, with their line numbers, parsed while they are iterated.
+def _rows(path: Path, builder: Builder) -> Iterator[tuple[int, Any]]:
+    """The JSON values of the lines of a file, with their line numbers, parsed while they are iterated."""
+    data, odd = read_json(path)
+    note = partial(builder.note, str(path))
+    for says, values in odd:
+        note(Defect.ANNOTATION_FILE_BROKEN, says, **values)
+    constants: list[str] = []  # NaN and Infinity in a line
 
-    Attributes:
-        notes: on the lines that were read: the defect, its text, line and values.
-    """
-
-    def __init__(self, data: bytes, odd: Iterable[Said]) -> None:
-        self._data, self._strange = data, False
-        self.notes: list[tuple[Defect, str, int | None, dict[str, Any]]] = []
-        for says, values in odd:
-            self.note(Defect.ANNOTATION_FILE_BROKEN, says, None, **values)
-        self._decoder = json.JSONDecoder(parse_constant=self._constant)
-
-    def note(self, defect: Defect, says: str, line: int | None, **values: Any) -> None:
-        """Keep a note on a line until there is a builder."""
-        self.notes.append((defect, says, line, values))
-
-    def _constant(self, name: str) -> float:
-        self._strange = True
+    def constant(name: str) -> float:
+        constants.append(name)
         return float(name)
 
-    def drop(self) -> None:
-        """Free the memory of the file."""
-        self._data = b""
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        at, line, most = 0, 0, (ANNOTATION_ENTRIES * bounded.times(), ENTRY_BYTES * bounded.times())
-        while at <= len(self._data):
-            end = self._data.find(b"\n", at)
-            end = len(self._data) if end < 0 else end
-            line += 1
-            if line > most[0]:
-                self.note(Defect.ANNOTATION_FILE_BROKEN, "more than {most} lines", line, most=most[0])
-                return
-            if end - at > most[1]:
-                says, size = "line {at} has more than {most} MB", most[1] >> 20
-                self.note(Defect.ANNOTATION_FILE_BROKEN, says, line, at=line, most=size)
-            else:
-                row = self._data[at:end].decode("utf-8", "replace")
-                yield from self._read(line, row) if row.strip() else ()
-            at = end + 1
-
-    def _read(self, line: int, row: str) -> Iterator[tuple[int, Any]]:
-        """The value of a line, if it holds one."""
-        self._strange = False
+    decoder = json.JSONDecoder(parse_constant=constant)
+    lines, size = ANNOTATION_ENTRIES * bounded.times(), ENTRY_BYTES * bounded.times()
+    for line, row in enumerate(io.BytesIO(data), 1):
+        row = row.removesuffix(b"\n")
+        if line > lines:
+            note(Defect.ANNOTATION_FILE_BROKEN, "more than {most} lines", line, most=lines)
+            return
+        if len(row) > size:
+            says = "line {at} has more than {most} MB"
+            note(Defect.ANNOTATION_FILE_BROKEN, says, line, at=line, most=size >> 20)
+            continue
+        constants.clear()
+        text = row.decode("utf-8", "replace")
         try:
-            found = [(line, self._decoder.decode(row))]
+            found = [decoder.decode(text)] if text.strip() else []
         except (ValueError, RecursionError) as error:
             says, values = "no valid JSON: {problem} (line {at})", dict[str, Any](at=line, problem=str(error))
             if isinstance(error, json.JSONDecodeError):
                 says = "no valid JSON: {problem} (line {at}, column {column})"
                 values |= {"column": error.colno, "problem": error.msg}
-            self.note(Defect.ANNOTATION_FILE_BROKEN, says, line, **values)
+            note(Defect.ANNOTATION_FILE_BROKEN, says, line, **values)
             found = []
-        if self._strange:
-            self.note(Defect.NUMBER_NOT_FINITE, "NaN or Infinity", line)
-        yield from found
+        if constants:
+            note(Defect.NUMBER_NOT_FINITE, "NaN or Infinity", line)
+        yield from ((line, value) for value in found)
 
 
 class _NdjsonReader:
@@ -234,10 +209,7 @@ class _NdjsonReader:
             seen = points[2::3] if dims == 3 else None
             self._builder.row(image, number, cls, values[:4], points[::dims], points[1::dims], seen, len(row))
         else:
-            x, y = values[::2], values[1::2]
-            low, high = (min(x), min(y)), (max(x), max(y))
-            box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
-            self._builder.row(image, number, cls, box, x, y, columns=len(row))
+            self._builder.outline(image, number, cls, values)
         return None
 
     def _fits(self, length: int) -> bool:

@@ -19,6 +19,8 @@ from yolo_nanfix.files import ANYWHERE
 _HEAD = 1 << 16
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?|[{}\[\]]')
 
+_TOOL = "export from the tool that wrote it as COCO or YOLO, and lint that"
+
 
 class Foreign(NamedTuple):
     """A kind of file that is neither COCO nor VOC.
@@ -29,7 +31,7 @@ class Foreign(NamedTuple):
     """
 
     what: str
-    how: str
+    how: str = _TOOL
 
     def said_of(self, file: str | Path, instead_of: str) -> str:
         """The sentence on such a file, which was taken for another format."""
@@ -52,126 +54,105 @@ class Keys(NamedTuple):
     texts: frozenset[str]
 
 
-_TOOL = "export from the tool that wrote it as COCO or YOLO, and lint that"
-_STUDIO = "in Label Studio choose Export, then YOLO with Images or COCO, and lint what that gives"
 _BACK = "correct the labels in the tool, export them from there as YOLO or COCO, and lint that"
-_CVAT = "in CVAT export the task as Ultralytics YOLO or COCO 1.0, and lint that"
 _PIXELS = "turn its map coordinates into pixels of the image tiles, write them as COCO or YOLO, and lint that"
-
-HANDOFF_TASKS = Foreign("a file of tasks for Label Studio, as `yolo-nanfix handoff` writes it", _BACK)
-HANDOFF_CVAT = Foreign("a file for CVAT, as `yolo-nanfix handoff` writes it", _BACK)
-HANDOFF = Foreign("the summary of what `yolo-nanfix handoff` wrote", _BACK)
+_INSTANCES = "lint the file of instances that belongs to it"
+_FROM_STUDIO = "in Label Studio choose Export, then YOLO with Images or COCO, and lint what that gives"
 REPORT = Foreign("a report of `yolo-nanfix lint`", "lint the dataset itself, its data.yaml or folder")
 STUDIO_NOTES = Foreign(
     "notes.json of Label Studio's YOLO export, which holds no labels, only the names of the classes",
     "lint the folder in which it lies, with its images and labels",
 )
-STUDIO = Foreign("Label Studio's own JSON export", _STUDIO)
-STUDIO_SETUP = Foreign("a labelling setup of Label Studio, which holds no labels", _STUDIO)
+STUDIO = Foreign("Label Studio's own JSON export", _FROM_STUDIO)
 LABELME = Foreign(
     "a LabelMe file (one an image, as LabelMe and X-AnyLabeling save them)",
     "convert the folder with `labelme2yolo`, or export YOLO from X-AnyLabeling, and lint that",
 )
 VIA = Foreign("a project of the VGG Image Annotator", "in VIA export the annotations in COCO format, and lint that")
-CVAT = Foreign("CVAT's own XML (CVAT for images or video 1.1)", _CVAT)
-GEOJSON = Foreign("GeoJSON", _PIXELS)
 RESULTS = Foreign(
     "a list of detections in COCO's format of results, as `val` writes predictions.json",
     "lint the annotations; detections are judged by `val`",
 )
 NDJSON = Foreign("Ultralytics NDJSON", "give the file the suffix .ndjson, and lint that")
+DATUMARO = Foreign("a Datumaro file", "convert it with `datum convert -f coco`, and lint that")
+LABELBOX = Foreign("a Labelbox export")
+CREATEML = Foreign("a CreateML file")
 
 
-def _has(*keys: str, inner: Iterable[str] = (), listed: bool = False) -> Callable[[Keys], bool]:
-    """A test for all these keys at the top, and for one of some below."""
+def _has(*keys: str, inner: Iterable[str] = (), without: Iterable[str] = ()) -> Callable[[Keys], bool]:
+    """A test for all these keys at the top, for one of some below, and for none of others anywhere."""
     top, below = frozenset(keys), frozenset(inner)
-    return lambda found: found.listed == listed and top <= found.top and (not below or bool(below & found.inner))
+    return lambda found: (
+        top <= found.top and (not below or bool(below & found.inner)) and (found.top | found.inner).isdisjoint(without)
+    )
 
 
-def _is_studio(found: Keys) -> bool:
-    told = found.top & {"annotations", "completions", "predictions", "total_annotations"}
-    return found.listed and "data" in found.top and bool(told)
+def _holds(*keys: str, inner: Iterable[str] = ()) -> Callable[[Keys], bool]:
+    """A test for all these keys below the top, and for one of some."""
+    return lambda found: found.inner.issuperset(keys) and (not inner or not found.inner.isdisjoint(inner))
 
 
-def _is_handoff(found: Keys) -> bool:
-    return found.listed and {"data", "id"} <= found.top and {"defects", "split", "image"} <= found.inner
-
-
-def _is_short_studio(found: Keys) -> bool:
-    shapes = {"rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "keypointlabels"}
-    return found.listed and bool(shapes & found.inner) and "original_width" in found.inner
-
-
-def _is_notes(found: Keys) -> bool:
-    told = {"info", "categories"} <= found.top and not {"images", "annotations"} & found.top
-    return not found.listed and told and "contributor" in found.inner
-
-
-def _is_geojson(found: Keys) -> bool:
-    return not found.listed and "features" in found.top and "FeatureCollection" in found.texts
-
-
-def _is_via(found: Keys) -> bool:
-    project = bool(found.top & {"_via_img_metadata", "_via_settings", "_via_data_format_version"})
-    loose = {"filename", "regions"} <= found.inner and bool(found.inner & {"shape_attributes", "region_attributes"})
-    return not found.listed and (project or loose or {"project", "config", "attribute", "metadata"} <= found.top)
-
-
-def _is_createml(found: Keys) -> bool:
-    named = found.top & {"image", "imagefilename"} and found.top & {"annotations", "annotation"}
-    return found.listed and bool(named) and "coordinates" in found.inner
-
-
-def _is_panoptic(found: Keys) -> bool:
-    return not found.listed and {"images", "annotations"} <= found.top and "segments_info" in found.inner
-
-
-def _is_captions(found: Keys) -> bool:
-    named = {"images", "annotations"} <= found.top and "caption" in found.inner
-    return not found.listed and named and not {"bbox", "category_id"} & found.inner
-
-
-_JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
+_OBJECTS: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("data", "task", "findings", "counts"), REPORT),
-    (_is_handoff, HANDOFF_TASKS),
-    (_has("format", "data", "task", "boxes", "findings"), HANDOFF),
-    (_is_studio, STUDIO),
-    (_is_short_studio, STUDIO),
-    (_is_notes, STUDIO_NOTES),
-    (_has("shapes", "imagePath"), LABELME),
-    (_is_via, VIA),
-    (_is_geojson, GEOJSON),
-    (_has("image_id", "category_id", "score", listed=True), RESULTS),
-    (_has("type", "class_names"), NDJSON),
-    (_has("objects", "size", inner=("classTitle", "geometryType")), Foreign("a Supervisely file", _TOOL)),
-    (_has("classes", "tags", inner=("shape", "hotkey")), Foreign("meta.json of a Supervisely project", _TOOL)),
-    (_has("imgHeight", "imgWidth", "objects"), Foreign("a Cityscapes file", _TOOL)),
-    (_has("name", "labels", listed=True, inner=("box2d", "poly2d")), Foreign("a BDD100K (Scalabel) file", _TOOL)),
-    (_has("frames", inner=("box2d", "poly2d", "labels")), Foreign("a Scalabel file", _TOOL)),
-    (_is_panoptic, Foreign("COCO for panoptic segmentation", "lint the file of instances that belongs to it")),
-    (_is_captions, Foreign("COCO for captions, which has no boxes", "lint the file of instances that belongs to it")),
-    (_is_createml, Foreign("a CreateML file", _TOOL)),
-    (_has("dm_format_version"), Foreign("a Datumaro file", "convert it with `datum convert -f coco`, and lint that")),
     (
-        _has("items", "categories", inner=("label_id", "label")),
-        Foreign("a Datumaro file", "convert it with `datum convert -f coco`, and lint that"),
+        _has("format", "data", "task", "boxes", "findings"),
+        Foreign("the summary of what `yolo-nanfix handoff` wrote", _BACK),
     ),
-    (_has("data_row"), Foreign("a Labelbox export", _TOOL)),
-    (_has("data_row", listed=True), Foreign("a Labelbox export", _TOOL)),
-    (_has("Labeled Data", listed=True), Foreign("a Labelbox export", _TOOL)),
-    (_has("item", "annotations", inner=("slots", "bounding_box")), Foreign("a Darwin (V7) file", _TOOL)),
-    (_has("source-ref"), Foreign("a manifest of SageMaker Ground Truth", _TOOL)),
-    (_has("samples", inner=("_cls",)), Foreign("a FiftyOne dataset", "export it as COCO or YOLOv5Dataset")),
-    (_has("jsonResponse", listed=True), Foreign("a Kili export", _TOOL)),
-    (_has("label_hash", "data_units"), Foreign("an Encord export", _TOOL)),
+    (_has("info", "categories", inner=["contributor"], without=["images", "annotations"]), STUDIO_NOTES),
+    (_has("shapes", "imagePath"), LABELME),
+    *((_has(key), VIA) for key in ("_via_img_metadata", "_via_settings", "_via_data_format_version")),
+    (_holds("filename", "regions", inner=["shape_attributes", "region_attributes"]), VIA),
+    (_has("project", "config", "attribute", "metadata"), VIA),
+    (lambda found: "features" in found.top and "FeatureCollection" in found.texts, Foreign("GeoJSON", _PIXELS)),
+    (_has("type", "class_names"), NDJSON),
+    (_has("objects", "size", inner=["classTitle", "geometryType"]), Foreign("a Supervisely file")),
+    (_has("classes", "tags", inner=["shape", "hotkey"]), Foreign("meta.json of a Supervisely project")),
+    (_has("imgHeight", "imgWidth", "objects"), Foreign("a Cityscapes file")),
+    (_has("frames", inner=["box2d", "poly2d", "labels"]), Foreign("a Scalabel file")),
+    (_has("images", "annotations", inner=["segments_info"]), Foreign("COCO for panoptic segmentation", _INSTANCES)),
+    (
+        _has("images", "annotations", inner=["caption"], without=["bbox", "category_id"]),
+        Foreign("COCO for captions, which has no boxes", _INSTANCES),
+    ),
+    (_has("dm_format_version"), DATUMARO),
+    (_has("items", "categories", inner=["label_id", "label"]), DATUMARO),
+    (_has("data_row"), LABELBOX),
+    (_has("item", "annotations", inner=["slots", "bounding_box"]), Foreign("a Darwin (V7) file")),
+    (_has("source-ref"), Foreign("a manifest of SageMaker Ground Truth")),
+    (_has("samples", inner=["_cls"]), Foreign("a FiftyOne dataset", "export it as COCO or YOLOv5Dataset")),
+    (_has("label_hash", "data_units"), Foreign("an Encord export")),
 )
-"""A test for each kind of JSON, the most certain first."""
+"""A test for each kind of JSON whose outermost value is an object, the most certain first."""
+_LISTS: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
+    (
+        lambda found: _has("data", "id")(found) and _holds("defects", "split", "image")(found),
+        Foreign("a file of tasks for Label Studio, as `yolo-nanfix handoff` writes it", _BACK),
+    ),
+    *((_has("data", key), STUDIO) for key in ("annotations", "completions", "predictions", "total_annotations")),
+    (
+        _holds(
+            "original_width",
+            inner=["rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "keypointlabels"],
+        ),
+        STUDIO,
+    ),
+    (_has("image_id", "category_id", "score"), RESULTS),
+    (_has("name", "labels", inner=["box2d", "poly2d"]), Foreign("a BDD100K (Scalabel) file")),
+    *((_has("image", key, inner=["coordinates"]), CREATEML) for key in ("annotations", "annotation")),
+    *((_has("imagefilename", key, inner=["coordinates"]), CREATEML) for key in ("annotations", "annotation")),
+    (_has("data_row"), LABELBOX),
+    (_has("Labeled Data"), LABELBOX),
+    (_has("jsonResponse"), Foreign("a Kili export")),
+)
+"""The same of lists."""
 
 
 def json_kind(file: Path) -> Foreign | None:
     """The kind of a JSON file of one of these tools; None if it may be COCO, or is unknown."""
     found = keys_of(file)
-    return None if found is None else next((foreign for fits, foreign in _JSON if fits(found)), None)
+    if found is None:
+        return None
+    return next((foreign for fits, foreign in (_LISTS if found.listed else _OBJECTS) if fits(found)), None)
 
 
 def keys_of(file: Path) -> Keys | None:
@@ -201,24 +182,20 @@ def keys_of(file: Path) -> Keys | None:
 
 
 _XML: dict[str, Foreign] = {
-    "View": STUDIO_SETUP,
+    "View": Foreign("a labelling setup of Label Studio, which holds no labels", _FROM_STUDIO),
     "kml": Foreign("KML", _PIXELS),
-    "svg": Foreign("an SVG drawing", _TOOL),
+    "svg": Foreign("an SVG drawing"),
     "html": Foreign("a web page", "download the annotations again: this is what the server said instead of them"),
-    "PcGts": Foreign("PAGE XML of text lines", _TOOL),
-    "alto": Foreign("ALTO XML of text lines", _TOOL),
-    "HRSC_Image": Foreign("an HRSC2016 file", _TOOL),
-    "sequence": Foreign("a UA-DETRAC file", _TOOL),
-    "tagset": Foreign("an ICDAR file", _TOOL),
-    "opencv_storage": Foreign("an OpenCV storage", _TOOL),
+    "PcGts": Foreign("PAGE XML of text lines"),
+    "alto": Foreign("ALTO XML of text lines"),
+    "HRSC_Image": Foreign("an HRSC2016 file"),
+    "sequence": Foreign("a UA-DETRAC file"),
+    "tagset": Foreign("an ICDAR file"),
+    "opencv_storage": Foreign("an OpenCV storage"),
 }
 """Kinds of XML by their outermost element."""
-DLIB = Foreign("a file of dlib's imglab", _TOOL)
-LABELME_XML = Foreign("an XML file of the LabelMe website, with polygons", _TOOL)
-ROLABELIMG = Foreign(
-    "a file of roLabelImg, with rotated boxes",
-    "convert it to DOTA's text, then with Ultralytics' `convert_dota_to_yolo_obb`",
-)
+_FROM_CVAT = "in CVAT export the task as Ultralytics YOLO or COCO 1.0, and lint that"
+_FROM_ROLABELIMG = "convert it to DOTA's text, then with Ultralytics' `convert_dota_to_yolo_obb`"
 
 
 def xml_kind(tag: str, inner: Iterable[str], deeper: Iterable[str], first_text: str = "") -> Foreign | None:
@@ -234,14 +211,16 @@ def xml_kind(tag: str, inner: Iterable[str], deeper: Iterable[str], first_text: 
     if tag in _XML:
         return _XML[tag]
     if tag == "annotations" and inside & {"image", "track", "meta"}:
-        return HANDOFF_CVAT if first_text.startswith("yolo-nanfix") else CVAT
+        if first_text.startswith("yolo-nanfix"):
+            return Foreign("a file for CVAT, as `yolo-nanfix handoff` writes it", _BACK)
+        return Foreign("CVAT's own XML (CVAT for images or video 1.1)", _FROM_CVAT)
     if tag == "dataset" and "images" in inside:
-        return DLIB
+        return Foreign("a file of dlib's imglab")
     if tag != "annotation" or "bndbox" in below:
         return None
     if "robndbox" in below:
-        return ROLABELIMG
-    return LABELME_XML if "polygon" in below else None
+        return Foreign("a file of roLabelImg, with rotated boxes", _FROM_ROLABELIMG)
+    return Foreign("an XML file of the LabelMe website, with polygons") if "polygon" in below else None
 
 
 def in_folder(files: Iterable[Path]) -> tuple[Path, Foreign] | None:

@@ -14,7 +14,7 @@ from xml.parsers import expat
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.dataset.formats.defects import Defect
-from yolo_nanfix.dataset.formats.notes import Total, brief
+from yolo_nanfix.dataset.formats.notes import Total, brief, side
 from yolo_nanfix.dataset.formats.sniff import Foreign, xml_kind
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
@@ -279,15 +279,16 @@ class _Reader:
             self._skipped += 1
         box = one.first("bndbox")
         texts = [box.said(corner) if box else None for corner in BOX_CORNERS]
-        values = [_finite_number(text) for text in texts]
+        values = [_number(text) for text in texts]
+        finite = [value for value in values if value is not None and isfinite(value)]
         line = box.line if box else one.line
-        if any(value is None for value in values):
-            shown = ", ".join(
-                f"{c} {t or 'missing'}" for c, t, v in zip(BOX_CORNERS, texts, values, strict=True) if v is None
-            )
-            defect = Defect.NUMBER_NOT_FINITE if _strange(texts) else Defect.BOX_MALFORMED
+        if len(finite) < len(values):
+            wrong = (three for three in zip(BOX_CORNERS, texts, values, strict=True) if three[2] not in finite)
+            shown = ", ".join(f"{corner} {text or 'missing'}" for corner, text, _ in wrong)
+            strange = any(value is not None and not isfinite(value) for value in values)
+            defect = Defect.NUMBER_NOT_FINITE if strange else Defect.BOX_MALFORMED
             return note(defect, "{name!r}: {corners}", line, image, name=name, corners=brief(shown))
-        x1, y1, x2, y2 = (value for value in values if value is not None)
+        x1, y1, x2, y2 = finite
         if x2 <= x1 or y2 <= y1:
             says = "{name!r}: the box is from {low:,} to {high:,}"
             return note(Defect.BOX_EMPTY, says, line, image, name=name, low=(x1, y1), high=(x2, y2))
@@ -297,22 +298,12 @@ class _Reader:
         return None
 
 
-def _finite_number(text: str | None) -> float | None:
+def _number(text: str | None) -> float | None:
+    """A number, perhaps NaN or Infinity; None if the text is none."""
     try:
-        value = float(text or "")
+        return float(text or "")
     except ValueError:
         return None
-    return value if isfinite(value) else None
-
-
-def _strange(texts: Sequence[str | None]) -> bool:
-    for text in texts:
-        try:
-            if text and not isfinite(float(text)):
-                return True
-        except ValueError:
-            continue
-    return False
 
 
 def _size(tree: Element) -> tuple[int, int, int]:
@@ -320,9 +311,5 @@ def _size(tree: Element) -> tuple[int, int, int]:
     size = tree.first("size")
     if size is None:
         return 0, 0, tree.line
-    width, height = (_finite_number(size.said(tag)) or 0 for tag in ("width", "height"))
-    return _pixels(width), _pixels(height), size.line
-
-
-def _pixels(value: float) -> int:
-    return int(value) if 0 < value < 1 << 30 else 0
+    width, height = (side(_number(size.said(tag))) for tag in ("width", "height"))
+    return width, height, size.line
