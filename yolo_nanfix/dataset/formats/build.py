@@ -122,55 +122,21 @@ def judge(
     return frame
 
 
-class Turned(NamedTuple):
-    """The images with one `Frame`: how many, the first, its sizes, and the boxes of all."""
-
-    frame: Frame
-    images: int
-    first: int
-    given: tuple[int, int]
-    stored: tuple[int, int]
-    boxes: int
-    out_of_stored: int
-    out_of_shown: int
-
-    def says(self) -> str:
-        """A sentence with the names of `values`, and of `name`, the first image, and `total`, of all images."""
-        start, first = "{images} of {total} images are turned by EXIF, and", _FIRST
-        if self.frame is Frame.SWAPPED:
-            proof = "{out_of_stored} of {boxes} boxes reach out of the size that is given"
-            return f"{start} width and height are swapped: {first}, and {_GIVEN}; {proof}"
-        proof = "{out_of_shown} of {boxes} boxes reach out of the shown picture"
-        if self.frame is Frame.UNTURNED:
-            return f"{start} their boxes are those of the stored pixels: {first}; {proof}, none out of the stored"
-        proof = proof if self.out_of_shown else "that the boxes were drawn there too is likely, but not proven"
-        return f"{start} width and height are those of the stored pixels: {first}, and {_GIVEN}; {proof}"
-
-    def values(self) -> dict[str, Any]:
-        """The facts, by the names that stand in `says`."""
-        (width, height), (stored_width, stored_height) = self.given, self.stored
-        sizes = {"width": width, "height": height, "stored_width": stored_width, "stored_height": stored_height}
-        counts = {name: getattr(self, name) for name in ("images", "boxes", "out_of_stored", "out_of_shown")}
-        return {**counts, **sizes}
-
-
 _FIRST = "{name} is {stored_height}x{stored_width} as shown, {stored_width}x{stored_height} as stored"
 _GIVEN = "{width}x{height} is given"
 
 
-def summary(
-    frame: NDArray[np.int8], given: NDArray[np.int64], stored: NDArray[np.int64], out: Spills, among: NDArray[np.intp]
-) -> list[Turned]:
-    """The images with each `Frame` that is not right, if there are any."""
-    found = []
-    for kind in (Frame.STORED, Frame.SWAPPED, Frame.UNTURNED):
-        own = among[frame[among] == kind]
-        if len(own):
-            first = int(own[0])
-            sums = (int(counts[own].sum()) for counts in out[:3])
-            sizes = [(int(size[first, 0]), int(size[first, 1])) for size in (given, stored)]
-            found.append(Turned(kind, len(own), first, sizes[0], sizes[1], *sums))
-    return found
+def _turned_says(frame: Frame, out_of_shown: int) -> str:
+    """A sentence on the images with one `Frame`."""
+    start, first = "{images} of {total} images are turned by EXIF, and", _FIRST
+    if frame is Frame.SWAPPED:
+        proof = "{out_of_stored} of {boxes} boxes reach out of the size that is given"
+        return f"{start} width and height are swapped: {first}, and {_GIVEN}; {proof}"
+    proof = "{out_of_shown} of {boxes} boxes reach out of the shown picture"
+    if frame is Frame.UNTURNED:
+        return f"{start} their boxes are those of the stored pixels: {first}; {proof}, none out of the stored"
+    proof = proof if out_of_shown else "that the boxes were drawn there too is likely, but not proven"
+    return f"{start} width and height are those of the stored pixels: {first}, and {_GIVEN}; {proof}"
 
 
 SPLITS = ("train", "val", "test")
@@ -179,8 +145,8 @@ CHANNELS = 3
 """Annotation files give no channels; colour images are assumed."""
 _DEFECTS = {
     Frame.STORED: Defect.BOXES_UNTURNED,
-    Frame.UNTURNED: Defect.BOXES_UNTURNED,
     Frame.SWAPPED: Defect.IMAGE_SIZE_SWAPPED,
+    Frame.UNTURNED: Defect.BOXES_UNTURNED,
 }
 MOST_BESIDE = 100
 """Folders that are searched for images at most."""
@@ -370,10 +336,19 @@ class Builder:
         labels = np.zeros(len(images), np.int64) if whole else np.unique(self._labels, return_inverse=True)[1]
         for label in np.unique(labels[frames > 0]).tolist():
             among = np.flatnonzero(labels == label)
-            for one in summary(frames, given, stored, out, among):
-                file = str(self._source) if whole else self._labels[one.first]
-                about = {"name": _last(images[one.first].file), "total": len(among), **one.values()}
-                self.note(file, _DEFECTS[one.frame], one.says(), **about)
+            for frame, defect in _DEFECTS.items():
+                own = among[frames[among] == frame]
+                if not len(own):
+                    continue
+                first = int(own[0])
+                about: dict[str, Any] = {"name": _last(images[first].file), "total": len(among), "images": len(own)}
+                about |= zip(
+                    ("boxes", "out_of_stored", "out_of_shown"), (int(n[own].sum()) for n in out[:3]), strict=True
+                )
+                sides = (*given[first].tolist(), *stored[first].tolist())
+                about |= zip(("width", "height", "stored_width", "stored_height"), sides, strict=True)
+                file = str(self._source) if whole else self._labels[first]
+                self.note(file, defect, _turned_says(frame, about["out_of_shown"]), **about)
         return frames
 
     def _read(self) -> Iterator[Image]:
