@@ -12,7 +12,7 @@ from linting.tiny_set import YAML, TinySet, encode, picture, tiff_pages
 
 import yolo_nanfix
 from yolo_nanfix.linting.autofix.ground import Whole
-from yolo_nanfix.linting.autofix.losses import Loss, class_of_row, refused
+from yolo_nanfix.linting.autofix.losses import Loss, Losses, class_of_row, refused
 from yolo_nanfix.linting.autofix.reasons import Kept, Reason, Why
 
 GOOD = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n"
@@ -248,23 +248,23 @@ def whole(**classes: dict[float, int]) -> Whole:
 
 def test_the_limits():
     usual = whole(train={0.0: 50, 1.0: 30}, val={0.0: 18, 1.0: 2})
-    assert refused(losses(("A", 0, 5)), usual) == ({}, {})
+    assert refused(losses(("A", 0, 5)), usual) == Losses()
     assert refused(losses(("A", 0, 6)), usual).codes.keys() == {"A"}
-    assert refused(losses(("A", 0, 3), ("B", 1, 2)), usual) == ({}, {})
+    assert refused(losses(("A", 0, 3), ("B", 1, 2)), usual) == Losses()
     assert refused(losses(("A", 0, 4), ("B", 1, 2)), usual).codes.keys() == {"A"}
-    assert refused(losses(("A", 7, 1)), usual) == ({}, {})
+    assert refused(losses(("A", 7, 1)), usual) == Losses()
     assert refused(losses(("A", 7, 2)), usual).classes.keys() == {("train", 7)}
     both = [Loss("A", split, 7, True) for split in ("train", "val")]  # one in each split
     assert refused(both, usual).classes.keys() == {("train", 7), ("val", 7)}
     of_val = [Loss("A", "val", 1, True)] * 2
     assert refused(of_val, usual).classes["val", 1].values == {"class": 1, "where": "val"}
-    assert refused(of_val[:1], usual) == ({}, {})
+    assert refused(of_val[:1], usual) == Losses()
     small = whole(train={0.0: 99, 1.0: 1})
     assert refused(losses(("A", 1, 1)), small).classes["train", 1].values == {"class": 1, "where": "the set"}
-    assert refused([Loss("A", "val", 1, False)] * 2, usual) == ({}, {})
+    assert refused([Loss("A", "val", 1, False)] * 2, usual) == Losses()
     empty = [Loss("A", "train", 1, False)]
-    assert refused(empty, small).classes.keys() == {("train", 1)} and refused(empty * 9, usual) == ({}, {})
-    assert refused([Loss("A", "train", 7, False)] * 9, usual) == ({}, {})
+    assert refused(empty, small).classes.keys() == {("train", 1)} and refused(empty * 9, usual) == Losses()
+    assert refused([Loss("A", "train", 7, False)] * 9, usual) == Losses()
 
 
 @pytest.mark.parametrize(

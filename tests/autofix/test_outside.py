@@ -263,7 +263,7 @@ def test_a_link_that_takes_the_place_of_a_folder_meanwhile_leads_nowhere(tiny: T
     report = yolo_nanfix.lint(tiny.root, settings=False)
     with locked(journals):
         ground = _ground(report, True)
-        writer = Writer(journals, ground.data, ground.home.root)
+        writer = Writer(journals, ground.home.data, ground.home.root)
         for edit in plan(report.findings, ground):
             if isinstance(edit, Edit):
                 writer.add(edit)

@@ -25,18 +25,9 @@ def numbers(value: Any) -> TypeGuard[list[float]]:
         return False
 
 
-def _real(value: float) -> float:
-    """A number as a float; infinite if it is too large."""
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf")
-
-
 def side(value: Any) -> int:
     """A width or height in pixels; 0 if it is none."""
-    real = _real(value) if type(value) in (int, float) else 0.0
-    return int(real) if 0 < real < 1 << 30 else 0
+    return int(value) if type(value) in (int, float) and 0 < value < 1 << 30 else 0
 
 
 def brief(value: Any) -> str:

@@ -9,11 +9,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Safety
-from yolo_nanfix.linting.autofix.edit_plan import LIST, diff, plan
+from yolo_nanfix.linting.autofix.edit_plan import diff, plan
 from yolo_nanfix.linting.autofix.file_changes import (
     Edit,
     FolderEntry,
@@ -27,7 +26,6 @@ from yolo_nanfix.linting.autofix.file_changes import (
 )
 from yolo_nanfix.linting.autofix.ground import Ground
 from yolo_nanfix.linting.autofix.journal import KEEP, Journal, Step, Writer, journals, locked, store
-from yolo_nanfix.linting.autofix.label_edits import is_background
 from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
 from yolo_nanfix.linting.autofix.undo import clear_temporary, restore_file
 from yolo_nanfix.linting.registry import autofixes
@@ -43,8 +41,8 @@ class Fixed:
         done: the findings that were fixed (with `diff`: that would be).
         files: number of files that changed.
         quarantined: number of images that went to quarantine, most of them with a label file.
-        background: number of images whose last label row was removed, so that they count as background: always 0, since
-            such images go to quarantine instead.
+        background: number of images that count as background now: always 0, since images whose last label row would be
+            removed go to quarantine.
         kept: what was not fixed although it has an autofix, each with the reason.
         unsafe: number of findings that only unsafe fixes fix; 0 if these were allowed.
         journal: the folder of the undo journal; None if nothing changed.
@@ -65,15 +63,6 @@ class Fixed:
     outside: tuple[str, ...] = ()
 
 
-class _Done(NamedTuple):
-    """What is remembered of an edit in the journal: its findings, its group, to quarantine, to background."""
-
-    done: tuple[Finding, ...]
-    group: str
-    aside: bool
-    empty: bool
-
-
 def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
     """What `apply_fixes` would do; writes nothing, not even a journal."""
     findings = tuple(findings)
@@ -81,9 +70,15 @@ def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
     edits = [step for step in steps if isinstance(step, Edit)]
     done = tuple(finding for edit in edits for finding in edit.done)
     kept, unsafe = _not_fixed([step for step in steps if isinstance(step, Kept)], findings, ground)
-    aside, empty = sum(_sets_aside(ground, edit) for edit in edits), sum(map(_empties, edits))
-    shown, outside = "".join(map(diff, edits)), _outside(ground, edits)
-    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff=shown, outside=outside)
+    return Fixed(
+        done=done,
+        files=len(edits),
+        quarantined=sum(_sets_aside(ground, edit) for edit in edits),
+        kept=kept,
+        unsafe=unsafe,
+        diff="".join(map(diff, edits)),
+        outside=_outside(ground, edits),
+    )
 
 
 def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
@@ -93,13 +88,8 @@ def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.split(path)[0] for path in paths))
 
 
-def _sets_aside(ground: Ground, edit: Edit) -> bool:
-    return ground.is_aside(edit.target) and not edit.path.endswith((".txt", ".npy"))
-
-
-def _empties(edit: Edit) -> bool:
-    there = edit.path == edit.target and edit.path.endswith(".txt") and edit.what != LIST
-    return there and is_background(edit.after) and not is_background(edit.seen.content)
+def _sets_aside(ground: Ground, step: Edit | Step) -> bool:
+    return ground.is_aside(step.target) and not step.path.endswith((".txt", ".npy"))
 
 
 def would_fix(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
@@ -118,18 +108,20 @@ def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
     """
     findings, folder = tuple(findings), store()
     kept: list[Kept] = []
-    edits: list[_Done] = []
+    done: list[tuple[Finding, ...]] = []
+    groups: list[str] = []
     with locked(folder, ground.home.root):
-        _clear_cut_off([j for j in journals(folder)[0] if j.data == ground.data])
+        _clear_cut_off([j for j in journals(folder)[0] if j.data == ground.home.data])
         try:
-            writer = Writer(folder, ground.data, ground.home.root)
+            writer = Writer(folder, ground.home.data, ground.home.root)
             try:
                 for step in plan(findings, ground):
                     if isinstance(step, Kept):
                         kept.append(step)
                     else:
                         writer.add(step)
-                        edits.append(_Done(step.done, step.group, _sets_aside(ground, step), _empties(step)))
+                        done.append(step.done)
+                        groups.append(step.group)
                 journal = writer.commit()
             except BaseException:
                 writer.abandon()
@@ -141,23 +133,22 @@ def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
         if journal is None:
             left, unsafe = _not_fixed(kept, findings, ground)
             return Fixed(kept=left, unsafe=unsafe)
-        applied, failed = _carry_out(journal, [edit.group for edit in edits])
+        applied, failed = _carry_out(journal, groups)
         if not applied:
             journal.remove()
-        for old in [j for j in journals(folder)[0] if j.data == ground.data][:-KEEP]:
+        for old in [j for j in journals(folder)[0] if j.data == ground.home.data][:-KEEP]:
             old.remove()
-    moved = any(ground.is_aside(journal.steps[i].target) for i in applied)
+    steps = [journal.steps[i] for i in applied]
     left, unsafe = _not_fixed((*kept, *failed), findings, ground)
     return Fixed(
-        done=tuple(finding for i in applied for finding in edits[i].done),
+        done=tuple(finding for i in applied for finding in done[i]),
         files=len(applied),
-        quarantined=sum(edits[i].aside for i in applied),
-        background=sum(edits[i].empty for i in applied),
+        quarantined=sum(_sets_aside(ground, step) for step in steps),
         kept=left,
         unsafe=unsafe,
         journal=str(journal.folder) if applied else None,
-        quarantine=ground.quarantine if moved else None,
-        outside=_outside(ground, [journal.steps[i] for i in applied]),
+        quarantine=ground.home.quarantine if any(ground.is_aside(step.target) for step in steps) else None,
+        outside=_outside(ground, steps),
     )
 
 

@@ -22,10 +22,9 @@ from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, Safety
 from yolo_nanfix.linting.autofix.apply import Fixed, apply_fixes, preview, would_fix
-from yolo_nanfix.linting.autofix.ground import Ground, Home, Whole
+from yolo_nanfix.linting.autofix.ground import Ground, Home, LabelFile, Whole
 from yolo_nanfix.linting.autofix.label_edits import operation_of
 from yolo_nanfix.linting.autofix.operations import Scope
-from yolo_nanfix.linting.autofix.set_edits import LabelFile
 from yolo_nanfix.linting.autofix.undo import Undone, undo_last
 from yolo_nanfix.linting.registry import autofixes
 from yolo_nanfix.linting.runner import run
@@ -73,7 +72,8 @@ def fixable(report: Report, remember: bool) -> Fixes:
     have = _about_dataset(fixes, ground.home)
     few = len(have) <= MOST_TRIED
     small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
-    safe = would_fix(report.findings, ground) if few else _may_be_safe(have)
+    may_be_safe = frozenset(f for f in have if autofixes()[f.code].safety is not Safety.UNSAFE)
+    safe = would_fix(report.findings, ground) if few else may_be_safe
     more = would_fix(report.findings, _ground(report, True, remember)) if small else have
     return Fixes(safe, more - safe, (few, small), len(frozenset(fixes) - have))
 
@@ -92,10 +92,6 @@ def _about_dataset(findings: Iterable[Finding], home: Home) -> frozenset[Finding
     files = list(dict.fromkeys(f.place.file for f in findings))
     held = dict(zip(files, home.within.hold(files), strict=True))
     return frozenset(f for f in findings if held[f.place.file] or operation_of(f).scope is Scope.SET)
-
-
-def _may_be_safe(findings: Iterable[Finding]) -> frozenset[Finding]:
-    return frozenset(f for f in findings if autofixes()[f.code].safety is not Safety.UNSAFE)
 
 
 def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:

@@ -17,10 +17,7 @@ from yolo_nanfix.linting.autofix.label_edits import allowed, edit_text, is_backg
 from yolo_nanfix.linting.autofix.losses import too_much
 from yolo_nanfix.linting.autofix.operations import Operation, Scope
 from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
-from yolo_nanfix.linting.autofix.set_edits import Rewriting
-
-LIST = "list of images"
-"""`Edit.what` of a list of images."""
+from yolo_nanfix.linting.autofix.set_edits import edits_of_set
 
 
 def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
@@ -41,7 +38,7 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
         yield from _file_edits(others, ground)
     elif others:
         codes = ",".join(sorted({f.code for f in others}))
-        yield Kept(ground.data, codes, Reason(Why.OTHERS_WAIT, {"findings": len(others), "code": rewritten}))
+        yield Kept(ground.home.data, codes, Reason(Why.OTHERS_WAIT, {"findings": len(others), "code": rewritten}))
 
 
 def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding], list[Kept]]:
@@ -73,15 +70,15 @@ def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, 
         if fixed is not None:
             yield Kept(str(finding.place), finding.code, Reason(Why.WAITS, {"code": fixed}))
             continue
-        rewriting = Rewriting(finding, ground.task, labels, ground.data, ground.since_ns, ground.home.check)
         try:
-            rewriting.check()
+            if not sum(1 for _ in edits_of_set(finding, labels, ground)):
+                raise Left(Why.NOTHING_TO_REWRITE)
         except Left as why:
             yield Kept(str(finding.place), finding.code, why.reason)
         else:
             fixed = finding.code
             try:
-                yield from rewriting.edits()
+                yield from edits_of_set(finding, labels, ground)
             except Left as why:  # a file changed after the check
                 raise UsageError(f"{why}; nothing changed") from None
     return fixed
@@ -97,7 +94,7 @@ def _file_edits(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept
             group.setdefault(path, []).append(finding)
     if ground.unsafe:
         losses = too_much(pictures, texts, ground)
-        yield from (Kept(ground.data, code, reason) for code, reason in losses.reasons())
+        yield from (Kept(ground.home.data, code, reason) for code, reason in losses.reasons())
         pictures, texts = dict(losses.spared(pictures)), dict(losses.spared(texts))
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
@@ -219,7 +216,7 @@ def _list_edit(path: str, named: str, renamed: dict[str, str | None], ground: Gr
     if after != content:
         ground.home.check(path)
         seen = look(path, ground.since_ns, rewrite=True)
-        yield Edit(path, path, seen, after, (), LIST)
+        yield Edit(path, path, seen, after, (), "list of images")
 
 
 def diff(edit: Edit) -> str:

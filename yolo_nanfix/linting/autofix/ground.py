@@ -7,14 +7,31 @@ import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from yolo_nanfix.files import ANYWHERE, Within, is_inside
 from yolo_nanfix.linting.autofix.file_changes import look
 from yolo_nanfix.linting.autofix.label_edits import is_background, listed
 from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
-from yolo_nanfix.linting.autofix.set_edits import LabelFile
 
 _SIBLING_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+
+
+class LabelFile(NamedTuple):
+    """One label file of the dataset, and the image that it belongs to.
+
+    Attributes:
+        path: the label file.
+        splits: the splits in which its image is.
+        width, height: of the image in pixels, as lint's table has them; 0 if unknown.
+        turn: the orientation by which EXIF rotates the image; 0 if several do.
+    """
+
+    path: str
+    splits: tuple[str, ...]
+    width: int
+    height: int
+    turn: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,7 @@ class Home:
     within: Within
     outside: bool = False
 
-    @property
+    @cached_property
     def quarantine(self) -> str:
         """The folder for unusable files: beside the dataset, named after it; if it is a link, its target."""
         return os.path.realpath(aside(self.root))
@@ -105,16 +122,6 @@ class Ground:
     since_ns: int | None
     unsafe: bool
 
-    @property
-    def data(self) -> str:
-        """The path that names the dataset in journals."""
-        return self.home.data
-
-    @cached_property
-    def quarantine(self) -> str:
-        """The folder for unusable files."""
-        return self.home.quarantine
-
     @cached_property
     def pinned(self) -> Mapping[str, Reason]:
         """The images in lists that cannot be changed, by the paths that lint uses, each with the reason."""
@@ -140,7 +147,7 @@ class Ground:
 
     def is_aside(self, path: str) -> bool:
         """Whether a file is in the quarantine, or is to go there."""
-        return path.startswith(self.quarantine + os.sep)
+        return path.startswith(self.home.quarantine + os.sep)
 
 
 def canonical(path: str) -> str:
@@ -166,7 +173,7 @@ def away(path: str, ground: Ground, taken: set[str]) -> str:
     Raises:
         Left: the quarantine cannot be made, or is elsewhere.
     """
-    beside, quarantine = aside(ground.home.root), ground.quarantine
+    beside, quarantine = aside(ground.home.root), ground.home.quarantine
     if quarantine != beside and not ground.home.outside:
         raise Left(Why.QUARANTINE_LINK, quarantine=beside, target=quarantine)
     root = os.path.realpath(ground.home.root)
@@ -189,7 +196,7 @@ def away(path: str, ground: Ground, taken: set[str]) -> str:
     elif not os.access(folder, os.W_OK | os.X_OK):
         why = Why.QUARANTINE_READ_ONLY
     if why is not None:
-        raise Left(why, quarantine=ground.quarantine, folder=folder)
+        raise Left(why, quarantine=quarantine, folder=folder)
     return wanted
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
 
@@ -44,11 +45,39 @@ class Loss(NamedTuple):
     valid: bool
 
 
-class Refused(NamedTuple):
-    """What may not be removed, with reasons: rows with findings of a code; rows of a class in a split."""
+@dataclass
+class Losses:
+    """What may not be done, each with the reason.
 
-    codes: dict[str, Reason]
-    classes: dict[tuple[str, float], Reason]
+    Attributes:
+        codes: the rule codes whose fixes would remove too much.
+        classes: the classes that would be removed from a split.
+        splits: the splits that would lose all images.
+        findings: those that are not fixed for the sake of a class.
+        files: the images and label files that are not changed for the sake of a split.
+    """
+
+    codes: dict[str, Reason] = field(default_factory=dict)
+    classes: dict[tuple[str, float], Reason] = field(default_factory=dict)
+    splits: dict[str, Reason] = field(default_factory=dict)
+    findings: set[Finding] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+
+    def reasons(self) -> Iterator[tuple[str, Reason]]:
+        """Rule code, or an empty text, and reason."""
+        yield from self.codes.items()
+        seen: list[Reason] = []
+        for reason in (*self.classes.values(), *self.splits.values()):
+            if reason not in seen:
+                seen.append(reason)
+                yield "", reason
+
+    def spared(self, groups: Groups) -> Iterator[tuple[str, list[Finding]]]:
+        """Files, each with the findings that may be fixed."""
+        for path, found in groups.items():
+            spared = [f for f in found if f.code not in self.codes and f not in self.findings]
+            if spared and path not in self.files:
+                yield path, spared
 
 
 def class_of_row(words: Words) -> tuple[float, bool] | None:
@@ -59,12 +88,12 @@ def class_of_row(words: Words) -> tuple[float, bool] | None:
     return values[0], all(map(isfinite, values))
 
 
-def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
-    """What would be too much: all rows of a class, or many rows of the set; codes with the fewest rows come first.
+def refused(lost: Sequence[Loss], whole: Whole) -> Losses:
+    """The codes and classes of which too much would go: all rows of a class, or many of the set; the fewest first.
 
     All invalid rows of a class may be removed from a split, but not from the set.
     """
-    out = Refused({}, {})
+    out = Losses()
     counted = [loss for loss in lost if loss.valid or whole.has(loss.split, loss.number)]
     by_class = Counter((loss.split, loss.number) for loss in counted)
     everywhere = Counter(loss.number for loss in counted)
@@ -87,86 +116,49 @@ def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
     return out
 
 
-class Losses(NamedTuple):
-    """What may not be done, each with the reason.
-
-    Attributes:
-        codes: the rule codes whose fixes would remove too much.
-        classes: the classes that would be removed from a split.
-        splits: the splits that would lose all images.
-        findings: those that are not fixed for the sake of a class.
-        files: the images and label files that are not changed for the sake of a split.
-    """
-
-    codes: dict[str, Reason]
-    classes: dict[tuple[str, float], Reason]
-    splits: dict[str, Reason]
-    findings: set[Finding]
-    files: set[str]
-
-    def reasons(self) -> Iterator[tuple[str, Reason]]:
-        """Rule code, or an empty text, and reason."""
-        yield from self.codes.items()
-        seen: list[Reason] = []
-        for reason in (*self.classes.values(), *self.splits.values()):
-            if reason not in seen:
-                seen.append(reason)
-                yield "", reason
-
-    def spared(self, groups: Groups) -> Iterator[tuple[str, list[Finding]]]:
-        """Files, each with the findings that may be fixed."""
-        for path, found in groups.items():
-            spared = [f for f in found if f.code not in self.codes and f not in self.findings]
-            if spared and path not in self.files:
-                yield path, spared
-
-
-class _Count(NamedTuple):
-    """The rows that would be removed, with their findings; for each file the images that would go to quarantine."""
-
-    rows: list[tuple[Loss, Finding]]
-    images: dict[str, set[str]]
-
-
 def too_much(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
     """What unsafe fixes may not do to the set as it is now."""
-    out = Losses({}, {}, {}, set(), set())
+    out = Losses()
     while True:  # a row that one fix may not remove may have another finding
-        count = _count_losses(dict(out.spared(pictures)), dict(out.spared(texts)), ground)
-        more = refused([loss for loss, _ in count.rows], ground.whole()) if count.rows else Refused({}, {})
-        if not any(more):
+        rows, going = _count_losses(dict(out.spared(pictures)), dict(out.spared(texts)), ground)
+        more = refused([loss for loss, _ in rows], ground.whole()) if rows else Losses()
+        if not (more.codes or more.classes):
             break
         out.codes.update(more.codes)
         out.classes.update(more.classes)
-        out.findings.update(finding for loss, finding in count.rows if (loss.split, loss.number) in more.classes)
-    going = set().union(*count.images.values())
-    for split, images in ground.whole().splits.items() if going else ():
+        out.findings.update(finding for loss, finding in rows if (loss.split, loss.number) in more.classes)
+    gone = set().union(*going.values())
+    for split, images in ground.whole().splits.items() if gone else ():
         all_of = {canonical(image) for image in images}
-        if all_of and all_of <= going:
+        if all_of and all_of <= gone:
             out.splits[split] = Reason(Why.ALL_IMAGES, {"split": split})
-            out.files.update(path for path, gone in count.images.items() if gone & all_of)
+            out.files.update(path for path, images_of in going.items() if images_of & all_of)
     return out
 
 
-def _count_losses(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
-    out = _Count([], {})
+def _count_losses(
+    pictures: Groups, texts: Groups, ground: Ground
+) -> tuple[list[tuple[Loss, Finding]], dict[str, set[str]]]:
+    """The rows that fixes would remove, with their findings; for each file the images that would go to quarantine."""
+    rows: list[tuple[Loss, Finding]] = []
+    going: dict[str, set[str]] = {}
     for path, found in texts.items():
         with contextlib.suppress(OSError):
             content = ANYWHERE.read(path)
             edited = edit_text(content, found, ground.task, True, ground.classes)
             for finding, words in edited.dropped:
                 if (row := class_of_row(words)) is not None:
-                    out.rows.append((Loss(finding.code, finding.split or "", *row), finding))
+                    rows.append((Loss(finding.code, finding.split or "", *row), finding))
             if is_background(edited.content) and not is_background(content):
                 images = {canonical(f.image) for f in found if f.image}
-                out.images[path] = images.union(*map(siblings, images))
+                going[path] = images.union(*map(siblings, images))
     for path, found in pictures.items():
         if (gone := _quarantines(path, found, ground)) is not None:
-            out.images[path] = {path}
+            going[path] = {path}
             kept = gone.effect is not Effect.DROPS  # rows of images that Ultralytics drops are not trained on
             held = ground.whole().held(gone.image or "")
-            out.rows.extend((Loss(gone.code, gone.split or "", number, kept), gone) for number in held)
-    return out
+            rows.extend((Loss(gone.code, gone.split or "", number, kept), gone) for number in held)
+    return rows, going
 
 
 def _quarantines(path: str, found: list[Finding], ground: Ground) -> Finding | None:

@@ -16,7 +16,7 @@ the next run, since their findings come from the wrong reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -27,6 +27,7 @@ from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of
 from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.linting.autofix.file_changes import Edit, look, say
+from yolo_nanfix.linting.autofix.ground import Ground, LabelFile
 from yolo_nanfix.linting.autofix.label_edits import BOM, Words, numbers, operation_of, shift_class, spell, with_words
 from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Why
@@ -54,23 +55,6 @@ _TOLERATED = 0.02
 """A box lies in its image if it reaches out by at most this. A row whose box does, and would not afterwards, is not
 changed."""
 Box = tuple[float, float, float, float]
-
-
-class LabelFile(NamedTuple):
-    """One label file of the dataset, and the image that it belongs to.
-
-    Attributes:
-        path: the label file.
-        splits: the splits in which its image is.
-        width, height: of the image in pixels, as lint's table has them; 0 if unknown.
-        turn: the orientation by which EXIF rotates the image; 0 if several do.
-    """
-
-    path: str
-    splits: tuple[str, ...]
-    width: int
-    height: int
-    turn: int = 1
 
 
 @dataclass(frozen=True)
@@ -115,75 +99,50 @@ class Rewrite(NamedTuple):
     yaml: Callable[[str, Mapping[str, Any]], str] | None = None
 
 
-@dataclass(frozen=True)
-class Rewriting:
-    """What a fix of the whole set would rewrite.
+def edits_of_set(finding: Finding, labels: Iterable[LabelFile], ground: Ground) -> Iterator[Edit]:
+    """The edits for a finding about the set, file by file; the first carries the finding.
 
-    Attributes:
-        finding: the finding about the set.
-        task: the task of the label format.
-        labels: the label files of the set that exist, each once.
-        yaml: data.yaml.
-        since_ns: files that changed after this time are not rewritten.
-        check_place: raises `Left` for a file that may not be rewritten because of its path.
+    Raises:
+        Left: a file cannot be rewritten; the reason begins with its path.
     """
-
-    finding: Finding
-    task: str
-    labels: tuple[LabelFile, ...]
-    yaml: str
-    since_ns: int | None
-    check_place: Callable[[str], None]
-
-    def check(self) -> None:
-        """Raise `Left` if a file cannot be rewritten, or if none changes; the reason begins with its path."""
-        if not sum(1 for _ in self.edits()):
-            raise Left(Why.NOTHING_TO_REWRITE)
-
-    def edits(self) -> Iterator[Edit]:
-        """The edits, file by file; the first carries the finding.
-
-        Raises:
-            Left: a file cannot be rewritten; the reason begins with its path.
-        """
-        operation = _SET_OPERATIONS[operation_of(self.finding)]
-        values = dict(self.finding.values)
-        done: tuple[Finding, ...] = (self.finding,)
-        jobs: list[tuple[str, Callable[[str], str]]] = []
-        for label in self.labels:
-            spot = RowPlace(self.task, label, values)
-            jobs.append((label.path, partial(_rewrite_rows, operation=operation.row, spot=spot)))
-        if operation.yaml is not None:
-            change_yaml = operation.yaml
-            jobs.append((self.yaml, lambda text: change_yaml(text, values)))
-        for path, change_text in jobs:
-            try:
-                edit = self._edit(path, change_text, done)
-            except Left as why:
-                raise why.at(path) from None
-            if edit is not None:
-                done = ()
-                yield edit
-
-    def _edit(self, path: str, change: Callable[[str], str], done: tuple[Finding, ...]) -> Edit | None:
-        """The edit of one file; None if it does not change."""
+    operation = _SET_OPERATIONS[operation_of(finding)]
+    values = dict(finding.values)
+    jobs: list[tuple[str, Callable[[str], str]]] = [
+        (label.path, partial(_rewrite_rows, operation=operation.row, spot=RowPlace(ground.task, label, values)))
+        for label in labels
+    ]
+    if operation.yaml is not None:
+        change_yaml = operation.yaml
+        jobs.append((ground.home.data, lambda text: change_yaml(text, values)))
+    done: tuple[Finding, ...] = (finding,)
+    for path, change in jobs:
         try:
-            before = ANYWHERE.read(path)
-        except OSError as error:
-            raise Left(Why.CANNOT_BE_READ, error=say(error)) from None
-        marked = before.startswith(BOM)
-        try:
-            text = before.removeprefix(BOM).decode("utf-8")
-        except UnicodeDecodeError:
-            raise Left(Why.NOT_UTF8) from None
-        if (new := change(text)) == text:
-            return None
-        self.check_place(path)
-        seen = look(path, self.since_ns, rewrite=True)
-        if seen.content != before:
-            raise Left(Why.CHANGED_MEANWHILE)
-        code = self.finding.code
-        return Edit(path, path, seen, (BOM if marked else b"") + new.encode("utf-8"), done, code, code, True)
+            edit = _edit(path, change, finding.code, ground)
+        except Left as why:
+            raise why.at(path) from None
+        if edit is not None:
+            yield edit._replace(done=done)
+            done = ()
+
+
+def _edit(path: str, change: Callable[[str], str], code: str, ground: Ground) -> Edit | None:
+    """The edit of one file; None if it does not change."""
+    try:
+        before = ANYWHERE.read(path)
+    except OSError as error:
+        raise Left(Why.CANNOT_BE_READ, error=say(error)) from None
+    marked = before.startswith(BOM)
+    try:
+        text = before.removeprefix(BOM).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Left(Why.NOT_UTF8) from None
+    if (new := change(text)) == text:
+        return None
+    ground.home.check(path)
+    seen = look(path, ground.since_ns, rewrite=True)
+    if seen.content != before:
+        raise Left(Why.CHANGED_MEANWHILE)
+    return Edit(path, path, seen, (BOM if marked else b"") + new.encode("utf-8"), (), code, code, True)
 
 
 def _rewrite_rows(text: str, operation: Callable[[Words, RowPlace], Words], spot: RowPlace) -> str:
