@@ -21,8 +21,9 @@ from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
 from yolo_nanfix.guard import carry_over
 from yolo_nanfix.guard.carry_over import STATE_NAME, CarryOver
 from yolo_nanfix.guard.escalation import Ladder
+from yolo_nanfix.guard.fault import Fault, Kind
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
+from yolo_nanfix.guard.policy import Decision, Rung
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -217,9 +218,10 @@ def ladder():
 
 
 def test_what_is_in_force_is_in_force_again():
+    fault = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, (Check.LOSS,), "", suspects=("a.jpg",))
     before = ladder()
     before.norms.extend([1.0, 2.0, 3.0])
-    before.judge(Reading(Kind.NOT_FINITE, suspects=("a.jpg",)))
+    before.judge(fault)
     before.carry_out(Decision((Rung.CLIP, Rung.LOWER_LR), lr_factor=0.25), 0)
     before.quarantined["b.jpg"] = 2
     held = json.loads(json.dumps(before.lasting()))
@@ -228,7 +230,7 @@ def test_what_is_in_force_is_in_force_again():
     assert after.lr_scale == 0.25 and after.rate == before.rate and after.clipped(10.0) == 6.0
     assert after.quarantined == {"b.jpg": 2} and after.standing.offences == {"a.jpg": 1}
     assert (before.standing.bad_in_a_row, after.standing.bad_in_a_row) == (1, 0)
-    assert Rung.QUARANTINE in after.judge(Reading(Kind.NOT_FINITE, suspects=("a.jpg",)))
+    assert Rung.QUARANTINE in after.judge(fault)
     fresh = ladder()
     for key, value in (("lr_scale", 2.0), ("lr_scale", "nan"), ("standing", {}), ("clip_left", 10**9)):
         with pytest.raises(carry_over.DAMAGED):

@@ -1,17 +1,17 @@
-"""The ladder as a table: readings and what stands in, what to do out."""
+"""The ladder as a table: faults and what stands in, what to do out."""
 
 from __future__ import annotations
 
 import pytest
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.events import Check, Point
+from yolo_nanfix.guard.fault import Fault, Kind
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.policy import (
     CREDIT_STEPS,
     PRECISION_FAULTS,
     SCALER_SKIPS,
-    Kind,
-    Reading,
     Rung,
     Standing,
     decide,
@@ -22,17 +22,21 @@ USUAL = GuardSettings()
 DROP, STOP, ROLLBACK, LOWER_LR = Rung.DROP, Rung.STOP, Rung.ROLLBACK, Rung.LOWER_LR
 
 
-def run(readings, settings=USUAL):
-    """The rungs of each reading in turn."""
+def fault(kind, **known):
+    return Fault(kind, Point.AFTER_LOSS, (Check.LOSS,), "", **known)
+
+
+def run(faults, settings=USUAL):
+    """The rungs of each fault in turn."""
     standing, rungs = Standing(), []
-    for reading in readings:
-        decision, standing = decide(reading, standing, settings)
+    for one in faults:
+        decision, standing = decide(one, standing, settings)
         rungs.append(decision.rungs)
     return rungs, standing
 
 
 def bad(**known):
-    return Reading(Kind.NOT_FINITE, **known)
+    return fault(Kind.NOT_FINITE, **known)
 
 
 def test_a_bad_micro_batch_is_dropped_and_nothing_else():
@@ -52,13 +56,13 @@ def test_a_step_between_them_starts_the_count_anew():
 
 @pytest.mark.parametrize("after", (1, 2, 3))
 def test_a_repeated_offender_is_quarantined_once(after):
-    readings = [bad(suspects=("a.jpg", f"{i}.jpg")) for i in range(4)]
-    rungs, _ = run(readings, GuardSettings(quarantine_after=after))
+    faults = [bad(suspects=("a.jpg", f"{i}.jpg")) for i in range(4)]
+    rungs, _ = run(faults, GuardSettings(quarantine_after=after))
     if after == 1:
         assert all(Rung.QUARANTINE in r for r in rungs)  # each is the first offence of its second suspect
     else:
         assert [Rung.QUARANTINE in r for r in rungs] == [i == after - 1 for i in range(4)]
-    decision, _ = decide(readings[0], Standing(offences={"a.jpg": after - 1, "0.jpg": 5}), GuardSettings())
+    decision, _ = decide(faults[0], Standing(offences={"a.jpg": after - 1, "0.jpg": 5}), GuardSettings())
     assert decision.quarantine == (("a.jpg",) if after == 2 else ())
 
 
@@ -76,30 +80,30 @@ def test_faults_of_float16_alone_leave_it():
 
 
 def test_a_scale_that_keeps_falling_leaves_float16_or_stops():
-    assert run([Reading(Kind.SCALER)] * SCALER_SKIPS)[0] == [()] * (SCALER_SKIPS - 1) + [(Rung.LEAVE_FP16,)]
+    assert run([fault(Kind.SCALER)] * SCALER_SKIPS)[0] == [()] * (SCALER_SKIPS - 1) + [(Rung.LEAVE_FP16,)]
     stay = GuardSettings(leave_fp16=False)
-    assert run([Reading(Kind.SCALER)] * SCALER_SKIPS, stay)[0][-1] == (STOP,)
-    standing = run([Reading(Kind.SCALER)] * (SCALER_SKIPS - 1))[1].good_step()
-    assert decide(Reading(Kind.SCALER), standing, USUAL)[0].rungs == ()
+    assert run([fault(Kind.SCALER)] * SCALER_SKIPS, stay)[0][-1] == (STOP,)
+    standing = run([fault(Kind.SCALER)] * (SCALER_SKIPS - 1))[1].good_step()
+    assert decide(fault(Kind.SCALER), standing, USUAL)[0].rungs == ()
 
 
 def test_poisoned_state_is_rolled_back_at_the_same_rate_and_lowered_if_it_comes_again():
     state = bad(cause=Cause.STATE)
     assert run([state])[0] == [(DROP, ROLLBACK)]
-    assert run([Reading(Kind.POISONED)] * 2)[0] == [(ROLLBACK,), (ROLLBACK, LOWER_LR)]
+    assert run([fault(Kind.POISONED)] * 2)[0] == [(ROLLBACK,), (ROLLBACK, LOWER_LR)]
 
 
 def test_divergence_is_rolled_back_with_ever_lower_rates_until_the_limit():
     standing, factors = Standing(), []
     for _ in range(6):
-        decision, standing = decide(Reading(Kind.DIVERGING), standing, USUAL)
+        decision, standing = decide(fault(Kind.DIVERGING), standing, USUAL)
         factors.append(decision.lr_factor if ROLLBACK in decision else None)
     assert factors == [0.5, 0.25, 0.125, 0.0625, 0.03125, None]
     assert decision.rungs == (STOP,)
 
 
 def test_without_a_snapshot_there_is_nothing_to_roll_back_to():
-    assert run([Reading(Kind.POISONED, can_roll_back=False)])[0] == [(STOP,)]
+    assert run([fault(Kind.POISONED, can_roll_back=False)])[0] == [(STOP,)]
     assert run([bad(cause=Cause.UNKNOWN, can_roll_back=False)] * 4)[0] == [(DROP,)] * 4
 
 
@@ -109,7 +113,7 @@ def test_faults_without_a_reason_in_the_data_roll_the_run_back():
 
 
 def test_spikes_clip_harder_at_the_third():
-    assert run([Reading(Kind.SPIKE)] * 4)[0] == [(), (), (Rung.CLIP,), ()]
+    assert run([fault(Kind.SPIKE)] * 4)[0] == [(), (), (Rung.CLIP,), ()]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,7 @@ def after(standing, steps, **options):
 
 
 def test_a_rollback_counts_until_good_steps_have_made_it_good():
-    poisoned = Reading(Kind.POISONED)
+    poisoned = fault(Kind.POISONED)
     decision, standing = decide(poisoned, Standing(), USUAL)
     assert decision.rungs == (ROLLBACK,)
     assert after(standing, CREDIT_STEPS - 1).rollbacks == 1
@@ -147,13 +151,13 @@ def test_a_rollback_counts_until_good_steps_have_made_it_good():
 
 
 def test_rollbacks_without_good_steps_between_them_stop_the_run():
-    rungs, _ = run([Reading(Kind.POISONED)] * (USUAL.max_rollbacks + 1))
+    rungs, _ = run([fault(Kind.POISONED)] * (USUAL.max_rollbacks + 1))
     assert rungs[0] == (ROLLBACK,) and rungs[1] == (ROLLBACK, LOWER_LR) and rungs[-1] == (STOP,)
 
 
 def test_a_run_that_diverges_again_and_again_earns_nothing_in_the_warm_ups_between():
     standing = Standing()
     for _ in range(USUAL.max_rollbacks):
-        decision, standing = decide(Reading(Kind.DIVERGING), after(standing, 5, credit_after=2), USUAL)
+        decision, standing = decide(fault(Kind.DIVERGING), after(standing, 5, credit_after=2), USUAL)
         assert decision.rungs == (ROLLBACK, LOWER_LR)
-    assert decide(Reading(Kind.DIVERGING), after(standing, 5, credit_after=2), USUAL)[0].rungs == (STOP,)
+    assert decide(fault(Kind.DIVERGING), after(standing, 5, credit_after=2), USUAL)[0].rungs == (STOP,)

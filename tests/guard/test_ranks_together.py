@@ -10,9 +10,10 @@ import pytest
 from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
 from yolo_nanfix.guard import distributed
 from yolo_nanfix.guard.board import MOST_EVENTS, Notes
+from yolo_nanfix.guard.fault import Fault, Kind, MicroBatch
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener
-from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
+from yolo_nanfix.guard.policy import Rung, Standing, decide
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.report import event_text
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -25,8 +26,14 @@ def verdict(cause, image=""):
 def heard(rank, check="loss", image="", kind=Kind.NOT_FINITE, cause=None):
     sources = (Source(f"/set/fine{rank}.jpg"), *((Source(image, "NaN"),) if image else ()))
     checks, incident = tuple(map(Check, check.split("+"))), f"0001-rank{rank}" if kind else ""
-    event = Event(Point.AFTER_LOSS, checks, 1, 3, sources, "{what} bad", {"what": check}, (), 3, incident)
-    return distributed.Testimony(rank, kind, event, verdict(cause, image) if cause else None)
+    found = verdict(cause, image) if cause else None
+    given = {"sources": sources, "verdict": found, "rank": rank, "incident": incident}
+    return Fault(kind, Point.AFTER_LOSS, checks, "{what} bad", {"what": check}, **given)
+
+
+def event_of(fault):
+    place = (Point.AFTER_LOSS, fault.checks, 1, 3, fault.sources)
+    return Event(*place, fault.says, fault.values, (), 3, fault.incident)
 
 
 def test_all_ranks_that_met_something_are_named_with_images_and_causes():
@@ -36,8 +43,8 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
         heard(2, "gradient", kind=None, cause=Cause.DEFINITION),  # and this one's own was not finite
         heard(3, "loss", "/set/b.jpg"),
     ]
-    those = distributed.suspects(everybody)
-    event = distributed.merged(those)
+    those = distributed.at_fault(everybody)
+    event = distributed.merged(event_of(those[0]), those)
     assert [part.rank for part in event.ranks] == [0, 2, 3]
     assert [part.images for part in event.ranks] == [("/set/a.jpg",), (), ("/set/b.jpg",)]
     assert [part.cause for part in event.ranks] == ["data", "definition", ""]
@@ -51,33 +58,36 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
 
 def test_one_rank_alone_and_one_process_are_told_as_ever():
     alone = heard(1, image="/set/a.jpg")
-    event = distributed.merged(distributed.suspects([heard(0, kind=None), alone]))
-    assert event.detail == "rank 1: loss bad" and event.sources == alone.event.sources and len(event.ranks) == 1
-    single = heard(-1)
-    assert distributed.merged(distributed.suspects([single])) is single.event
-    assert distributed.suspects([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
+    event = distributed.merged(event_of(alone), distributed.at_fault([heard(0, kind=None), alone]))
+    assert event.detail == "rank 1: loss bad" and event.sources == alone.sources and len(event.ranks) == 1
+    single = event_of(heard(-1))
+    assert distributed.merged(single, distributed.at_fault([heard(-1)])) is single
+    assert distributed.at_fault([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
     assert event_text.rank_lines(event.as_dict()) == [] and event_text.detail(event.as_dict()) == event.detail
 
 
 def test_what_a_rank_tells_is_of_limited_size_and_holds_its_suspects():
     sources = (*(Source(f"{i}.jpg") for i in range(2000)), Source("sick.jpg", "NaN"))
-    told = distributed.bounded(
-        distributed.Testimony(0, None, Event(Point.BATCH, (Check.LOSS,), 1, 1, sources, "{x}", {"x": "x" * 9999}))
-    )
-    assert len(told.event.sources) == distributed.SOURCES and told.event.sources[0].file == "sick.jpg"
-    assert len(told.event.detail) == distributed.LETTERS
+    found = Fault(None, Point.BATCH, (Check.LOSS,), "{x}", {"x": "x" * 9999}, MicroBatch({}, None, 0, {}, ""), sources)
+    told = distributed.bounded(found)
+    assert len(told.sources) == distributed.SOURCES and told.sources[0].file == "sick.jpg"
+    assert len(told.values["x"]) == distributed.LETTERS and told.micro is None
 
 
 def test_images_of_all_ranks_count_as_offenders_whatever_the_worst_of_them_asks_for():
     usual = GuardSettings()
-    reading = Reading(Kind.NOT_FINITE, Cause.DATA, ("a",), others=("b", "c"))
-    decision, standing = decide(reading, Standing(), usual)
+
+    def fault(kind, **known):
+        return Fault(kind, Point.AFTER_LOSS, (Check.LOSS,), "", **known)
+
+    bad = fault(Kind.NOT_FINITE, cause=Cause.DATA, suspects=("a",), others=("b", "c"))
+    decision, standing = decide(bad, Standing(), usual)
     assert decision.rungs == (Rung.DROP,) and standing.offences == {"a": 1, "b": 1, "c": 1}
     assert standing.bad_in_a_row == 1
-    decision, standing = decide(Reading(Kind.DIVERGING, others=("b",)), standing, usual)
+    decision, standing = decide(fault(Kind.DIVERGING, others=("b",)), standing, usual)
     assert decision.quarantine == ("b",) and {Rung.ROLLBACK, Rung.LOWER_LR, Rung.QUARANTINE} == set(decision.rungs)
-    one, _ = decide(replace(reading, others=()), Standing(), usual)
-    assert one == decide(Reading(Kind.NOT_FINITE, Cause.DATA, ("a",)), Standing(), usual)[0]
+    one, _ = decide(replace(bad, others=()), Standing(), usual)
+    assert one == decide(fault(Kind.NOT_FINITE, cause=Cause.DATA, suspects=("a",)), Standing(), usual)[0]
 
 
 LEFT_OUT = (Action(Did.SAMPLES_LEFT_OUT),)

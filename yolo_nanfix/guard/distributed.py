@@ -9,35 +9,19 @@ every rank takes the same decision.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from yolo_nanfix.events import Event, RankFault
-from yolo_nanfix.guard.policy import Kind
+from yolo_nanfix.guard.fault import Fault
 from yolo_nanfix.verdicts import Cause, Verdict
 
 SOURCES, LETTERS = 512, 4000
 """Most images of a fault, and most characters of a text, that are sent to the other ranks."""
-
-
-@dataclass(frozen=True)
-class Testimony:
-    """What one rank knows of a fault.
-
-    Attributes:
-        rank: the rank.
-        kind: what it met, or None if it only saw the common gradient.
-        event: what it saw.
-        verdict: what its diagnosis says.
-    """
-
-    rank: int
-    kind: Kind | None
-    event: Event
-    verdict: Verdict | None = None
 
 
 def running() -> bool:
@@ -55,7 +39,7 @@ def launched() -> bool:
     return int(os.getenv("WORLD_SIZE", "1")) > 1 and int(os.getenv("RANK", "-1")) >= 0
 
 
-def agree(mine: Testimony) -> list[Testimony]:
+def agree(mine: Fault) -> list[Fault]:
     """What every rank knows, in the order of the ranks. A collective: all of them call it, only after a fault."""
     if not running():
         return [mine]
@@ -64,47 +48,44 @@ def agree(mine: Testimony) -> list[Testimony]:
     return everybody
 
 
-def bounded(mine: Testimony) -> Testimony:
-    """A testimony of limited size: where it names too many images, the suspect ones first."""
-    event = mine.event
-    sources = sorted(event.sources, key=lambda source: not source.suspect)[:SOURCES]
-    kept = event.sources if len(event.sources) <= SOURCES else tuple(sources)
-    values = {key: value[:LETTERS] if isinstance(value, str) else value for key, value in event.values.items()}
-    return replace(mine, event=replace(event, sources=kept, values=values))
+def bounded(fault: Fault) -> Fault:
+    """A fault of limited size: without its micro-batch; where it names too many images, the suspect ones first."""
+    sources = sorted(fault.sources, key=lambda source: not source.suspect)[:SOURCES]
+    kept = fault.sources if len(fault.sources) <= SOURCES else tuple(sources)
+    values = {key: value[:LETTERS] if isinstance(value, str) else value for key, value in fault.values.items()}
+    return replace(fault, micro=None, settings=(), sources=kept, values=values)
 
 
-def suspects(everybody: list[Testimony]) -> list[Testimony]:
-    """The ranks at fault, in their order: all that met a fault, and all whose replay explains one."""
+def at_fault(everybody: list[Fault]) -> list[Fault]:
+    """The faults of the ranks that met one, and of those whose replay explains one, in their order."""
     vague = (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
-    found = [t for t in everybody if t.kind is not None or (t.verdict is not None and t.verdict.cause not in vague)]
+    found = [f for f in everybody if f.kind is not None or (f.verdict is not None and f.verdict.cause not in vague)]
     return found or everybody[:1]
 
 
-def merged(those: list[Testimony]) -> Event:
-    """One event of what several ranks met in the same step, in the order of the ranks; of a single process, its own."""
-    first = those[0].event
-    if those[0].rank < 0:
-        return first
-    parts = tuple(part for t in those for part in t.event.ranks or (part_of(t.event, t.rank, t.verdict),))
-    return joined_event(first, [t.event for t in those], parts)
+def merged(event: Event, faults: list[Fault]) -> Event:
+    """The event of the first of several ranks' faults in one step, with those of all; of a single process as it is."""
+    if faults[0].rank < 0:
+        return event
+    return joined_event(event, faults, tuple(part_of(fault, fault.rank, fault.verdict) for fault in faults))
 
 
-def joined_event(first: Event, events: list[Event], parts: tuple[RankFault, ...]) -> Event:
+def joined_event(first: Event, seen: Sequence[Event | Fault], parts: tuple[RankFault, ...]) -> Event:
     """An event with what several ranks met in it."""
     return replace(
         first,
         checks=tuple(dict.fromkeys(check for part in parts for check in part.checks)),
-        sources=tuple(dict.fromkeys(source for event in events for source in event.sources)),
+        sources=tuple(dict.fromkeys(source for one in seen for source in one.sources)),
         incident=next((part.incident for part in parts if part.incident), ""),
         ranks=parts,
     )
 
 
-def part_of(event: Event, number: int, verdict: Verdict | None = None) -> RankFault:
-    """What one rank met, from its event."""
-    images = tuple(dict.fromkeys(source.file for source in event.sources if source.suspect))
+def part_of(seen: Event | Fault, number: int, verdict: Verdict | None = None) -> RankFault:
+    """What one rank met, from its event or fault."""
+    images = tuple(dict.fromkeys(source.file for source in seen.sources if source.suspect))
     cause = verdict.cause.value if verdict is not None else ""
-    return RankFault(number, event.checks, event.says, event.values, images, cause, event.incident)
+    return RankFault(number, seen.checks, seen.says, seen.values, images, cause, seen.incident)
 
 
 def not_finite(loss: torch.Tensor) -> torch.Tensor:

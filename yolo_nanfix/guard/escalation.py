@@ -10,8 +10,9 @@ from typing import Any
 
 from yolo_nanfix.events import Action, Did
 from yolo_nanfix.guard import policy, remedies
+from yolo_nanfix.guard.fault import Fault
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.policy import Decision, Reading, Rung, Standing
+from yolo_nanfix.guard.policy import Decision, Rung, Standing
 from yolo_nanfix.guard.snapshots import Snapshots
 
 WARM_UP = 50
@@ -46,9 +47,9 @@ class Ladder:
         """In a run that was rolled back once, a copy of the state is kept after every so many steps."""
         return min(WARY, self._credit_after)
 
-    def judge(self, reading: Reading) -> Decision:
+    def judge(self, fault: Fault) -> Decision:
         """Ask the policy, and keep the new standing."""
-        decision, self.standing = policy.decide(reading, self.standing, self.settings)
+        decision, self.standing = policy.decide(fault, self.standing, self.settings)
         return decision
 
     def good_micro_batch(self) -> None:

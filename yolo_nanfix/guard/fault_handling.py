@@ -12,13 +12,13 @@ from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
 from yolo_nanfix.events import Action, Check, Did, Event, OnDisk, Point, Source
 from yolo_nanfix.guard import checkpoints, distributed, incident_writer, param_groups, randomness, remedies, sensors
-from yolo_nanfix.guard.distributed import Testimony
 from yolo_nanfix.guard.divergence import Alarm
+from yolo_nanfix.guard.fault import Fault, Kind, MicroBatch
 from yolo_nanfix.guard.incident_writer import IncidentWriter, cause_of
 from yolo_nanfix.guard.param_groups import Setting
-from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
+from yolo_nanfix.guard.policy import Decision, Rung
 from yolo_nanfix.guard.sample_checks import Rereading
-from yolo_nanfix.guard.state import Fault, MicroBatch, RunState
+from yolo_nanfix.guard.state import RunState
 from yolo_nanfix.numerics.finite import StateDefect, first_not_finite, other_buffers, state_defect, weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -33,7 +33,7 @@ class Faults:
         """No fault was met yet."""
         self.run, self.incidents = run, incidents
         self.rereading = Rereading(getattr(getattr(run.trainer, "train_loader", None), "dataset", None))
-        self._judged: tuple[Any, tuple[Source, ...]] = (None, ())
+        self._reread: tuple[Any, tuple[Source, ...]] = (None, ())
 
     def note(
         self,
@@ -65,19 +65,19 @@ class Faults:
         self.run.recorder.spikes += 1
         if not common:
             return
-        done = self.run.ladder.carry_out(self.run.ladder.judge(Reading(Kind.SPIKE)), self.run.steps)
-        if done:
+        fault = Fault(Kind.SPIKE, Point.AFTER_LOSS, (Check.DIVERGENCE,), alarm.says, alarm.values)
+        if done := self.run.ladder.carry_out(self.run.ladder.judge(fault), self.run.steps):
             files = sensors.sources(micro.batch) if micro else ()
             self.note(Point.AFTER_LOSS, Check.DIVERGENCE, alarm.says, alarm.values, *done, files=files)
 
     def scaler_skipped(self, micro: MicroBatch | None) -> None:
         """The GradScaler skipped a step: its own business, until it does so over and over."""
-        decision = self.run.ladder.judge(Reading(Kind.SCALER, float16=True))
+        says = "the GradScaler skipped step after step, its scale has fallen to {scale:g}"
+        fault = Fault(Kind.SCALER, Point.BEFORE_STEP, (Check.LOSS_SCALE,), says, float16=True)
+        decision = self.run.ladder.judge(fault)
         if not decision.rungs:
             return
-        scale = self.run.trainer.scaler.get_scale()
-        says = "the GradScaler skipped step after step, its scale has fallen to {scale:g}"
-        event = self.run.event(Point.BEFORE_STEP, (Check.LOSS_SCALE,), says, {"scale": scale}, ())
+        event = self._event_of(replace(fault, values={"scale": self.run.trainer.scaler.get_scale()}))
         done = self.run.ladder.carry_out(decision, self.run.steps) or [Action(Did.STOPPED)]
         self._record(replace(event, actions=tuple(done)))
         if Rung.STOP in decision:
@@ -97,8 +97,10 @@ class Faults:
             GuardStop: the policy stops the run.
         """
         run = self.run
-        heard = distributed.agree(self._testify(fault, None))
-        explained = any(t.kind is not None for t in heard)
+        fault = replace(fault, rank=distributed.rank(), sources=self._sources(fault))
+        if fault.rank < 0:
+            fault = replace(fault, kind=fault.kind or Kind.NOT_FINITE)
+        explained = any(one.kind is not None for one in distributed.agree(replace(fault, verdict=None)))
         if left_to_scaler and not explained:
             return False
         undone: tuple[Action, ...] = ()
@@ -107,22 +109,23 @@ class Faults:
             if fault.point is not Point.AFTER_LOSS:
                 before = run.trainer.tloss if fault.micro.tloss is None else fault.micro.tloss
                 remedies.set_running_loss(run.trainer, before)
-        others_fault = fault.kind is None and explained and distributed.running()
-        verdict = self._verdict(fault, beside=others_fault)
-        those = distributed.suspects(distributed.agree(self._testify(fault, verdict, self.incidents.written)))
-        reading, theirs = self._worst(those)
-        decision = self._with_proposed_rate(run.ladder.judge(reading), theirs.verdict)
-        done = run.ladder.carry_out(decision, run.steps, older=reading.kind is Kind.DIVERGING)
+        verdict = self._verdict(fault, beside=fault.kind is None and explained)
+        mine = replace(fault, verdict=verdict, incident=self.incidents.written)
+        faults = distributed.at_fault(distributed.agree(mine))
+        worst = self._worst(faults)
+        decision = self._with_proposed_rate(run.ladder.judge(worst), worst.verdict)
+        done = run.ladder.carry_out(decision, run.steps, older=worst.kind is Kind.DIVERGING)
         if Rung.ROLLBACK in decision:
             run.forget_window()
         lost = [Action(Did.DROPPED, count=fault.dropped)] if fault.dropped else []
         stopped = [Action(Did.STOPPED)] if Rung.STOP in decision else []
-        event = replace(distributed.merged(those), actions=(*lost, *undone, *done, *stopped))
-        for other in those:
-            self.run.recorder.learn(other.verdict)
-        self._record(event, theirs.verdict, fault.micro, common=True)
+        event = distributed.merged(self._event_of(faults[0]), faults)
+        event = replace(event, actions=(*lost, *undone, *done, *stopped))
+        for other in faults:
+            run.recorder.learn(other.verdict)
+        self._record(event, worst.verdict, fault.micro, common=True)
         if Rung.STOP in decision:
-            self._stop_for(decision, reading, replace(theirs, event=event))
+            self._stop_for(worst, event.detail)
         return True
 
     def refuse(self, settings: tuple[Setting, ...], window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
@@ -139,7 +142,7 @@ class Faults:
             remedies.put_back(run.norms, run.module_state, micro.buffers, run.snapshots)
         verdict = self._verdict(fault)
         done = Action(Did.REFUSED_STEP), Action(Did.DROPPED, count=len(window))
-        event = replace(self._event_of(fault), actions=done, incident=self.incidents.written)
+        event = replace(self._event_of(replace(fault, incident=self.incidents.written)), actions=done)
         self._record(event, verdict)
         if run.groups.refused_in_a_row >= run.settings.max_bad_in_a_row:
             self.stop(f"{run.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
@@ -211,14 +214,14 @@ class Faults:
         where = f"epoch {self.run.epoch}, batch {run.batches_this_epoch}"
         raise error(f"training stopped in {where}: {reason}{why}; {kept}")
 
-    def _stop_for(self, decision: Decision, reading: Reading, theirs: Testimony) -> None:
+    def _stop_for(self, fault: Fault, detail: str) -> None:
         run = self.run
         bad = run.ladder.standing.bad_in_a_row
-        if reading.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= run.settings.max_bad_in_a_row:
-            self.stop(f"{bad} bad micro-batches in a row (the last: {theirs.event.detail})", theirs.verdict)
+        if fault.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= run.settings.max_bad_in_a_row:
+            self.stop(f"{bad} bad micro-batches in a row (the last: {detail})", fault.verdict)
         what = "rolling back did not help" if run.ladder.standing.rollbacks else "there is nothing to roll back to"
-        damaged = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
-        self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if damaged else TooManyBadBatches)
+        damaged = fault.kind is Kind.POISONED or fault.cause is Cause.STATE
+        self.stop(f"{detail}; {what}", fault.verdict, PoisonedState if damaged else TooManyBadBatches)
 
     def _with_proposed_rate(self, decision: Decision, verdict: Verdict | None) -> Decision:
         """Where a range test proposed a lower learning rate than the ladder's next one, take that."""
@@ -235,32 +238,27 @@ class Faults:
         with randomness.untouched():  # a replay runs the user's own code, too
             return self.incidents.look_into(self.run, self._event_of(fault), fault, beside=beside)
 
-    def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
-        kind = fault.kind if distributed.running() else fault.kind or Kind.NOT_FINITE
-        return Testimony(distributed.rank(), kind, replace(self._event_of(fault), incident=incident), verdict)
+    def _worst(self, faults: list[Fault]) -> Fault:
+        """The worst of several ranks' faults, as the policy judges it, with the suspects of the others."""
+        judged = [self._judged(fault) for fault in faults]
+        worst = max(judged, key=lambda one: (_weight(one), -one.rank))
+        others = dict.fromkeys(image for one in judged if one is not worst for image in one.suspects)
+        return replace(worst, others=tuple(image for image in others if image not in worst.suspects))
 
-    def _worst(self, those: list[Testimony]) -> tuple[Reading, Testimony]:
-        """The worst fault among those of several ranks, with the suspects of the others, and the rank it is of."""
-        readings = [self._reading(testimony) for testimony in those]
-        worst = max(range(len(those)), key=lambda i: (_weight(readings[i]), -i))
-        others = dict.fromkeys(image for i, reading in enumerate(readings) if i != worst for image in reading.suspects)
-        apart = tuple(image for image in others if image not in readings[worst].suspects)
-        return replace(readings[worst], others=apart), those[worst]
-
-    def _reading(self, testimony: Testimony) -> Reading:
-        """What the policy judges: the same on every rank."""
-        verdict = testimony.verdict
-        sources = testimony.event.sources
-        suspects = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
+    def _judged(self, fault: Fault) -> Fault:
+        """The fault with what the policy asks for: the same on every rank."""
+        verdict, trainer = fault.verdict, self.run.trainer
+        suspects = tuple(dict.fromkeys(file for s in fault.sources for file in s.blamed))
         if not suspects and verdict and verdict.cause in ALONE:
-            innocent = {s.file for s in sources if s.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE)}
+            innocent = {s.file for s in fault.sources if s.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE)}
             suspects = tuple(image for image in verdict.images if image not in innocent)
         damaged = not suspects and cause_of(verdict) is not Cause.DATA and first_not_finite(self.run.parameters())
-        return Reading(
-            testimony.kind or Kind.NOT_FINITE,
-            Cause.STATE if damaged else self._cause(verdict),
-            suspects,
-            float16=self.run.trainer.scaler.is_enabled() or bool(self.run.trainer.amp),
+        return replace(
+            fault,
+            kind=fault.kind or Kind.NOT_FINITE,
+            cause=Cause.STATE if damaged else self._cause(verdict),
+            suspects=suspects,
+            float16=trainer.scaler.is_enabled() or bool(trainer.amp),
             can_roll_back=len(self.run.snapshots) > 0,
         )
 
@@ -273,14 +271,17 @@ class Faults:
         return cause_of(verdict)
 
     def _event_of(self, fault: Fault) -> Event:
-        files = fault.files or (self._sources(fault.micro) if fault.micro else ())
-        return self.run.event(fault.point, fault.checks, fault.says, fault.values, files)
+        event = self.run.event(fault.point, fault.checks, fault.says, fault.values, self._sources(fault))
+        return replace(event, incident=fault.incident)
 
-    def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
-        """The images of a micro-batch; the files of suspect ones are read again, once."""
-        if self._judged[0] is not micro.batch:
-            self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
-        return self._judged[1]
+    def _sources(self, fault: Fault) -> tuple[Source, ...]:
+        """The images of a fault; the files of suspect ones of its micro-batch are read again, once."""
+        if fault.sources or fault.micro is None:
+            return fault.sources
+        if self._reread[0] is not fault.micro.batch:
+            batch = fault.micro.batch
+            self._reread = batch, self.rereading.judged(sensors.sources(batch))
+        return self._reread[1]
 
     def _record(
         self,
@@ -300,7 +301,7 @@ class Faults:
         self.run.listener.event(event, lambda: sensors.pictures(batch, suspects))
 
 
-def _weight(reading: Reading) -> tuple[int, bool]:
+def _weight(fault: Fault) -> tuple[int, bool]:
     """How bad a fault is: by its kind, then one without a suspect image, which will come back."""
     kinds = (Kind.EMPTY, Kind.NOT_FINITE, Kind.DIVERGING, Kind.POISONED)
-    return kinds.index(reading.kind), not reading.suspects
+    return kinds.index(fault.kind or Kind.NOT_FINITE), not fault.suspects

@@ -15,6 +15,7 @@ from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import batched_reads, distributed, head_outputs, initial_state, remedies, sensors
 from yolo_nanfix.guard import param_groups as groups
 from yolo_nanfix.guard.divergence import Alarm
+from yolo_nanfix.guard.fault import Fault, Kind, MicroBatch
 from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.incident_writer import IncidentWriter, precision, random_states
@@ -22,8 +23,7 @@ from yolo_nanfix.guard.intake import Intake
 from yolo_nanfix.guard.listener import Callbacks
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.param_groups import Setting
-from yolo_nanfix.guard.policy import Kind
-from yolo_nanfix.guard.state import Fault, MicroBatch, RunState
+from yolo_nanfix.guard.state import RunState
 from yolo_nanfix.guard.validation import ValidationGuard
 from yolo_nanfix.numerics.finite import first_not_finite, weights
 
@@ -301,7 +301,7 @@ class Guard:
         else:
             says, values = "gradient norm {norm} with a finite loss", {"norm": self._norm_value}
             fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, (Check.GRADIENT,), says, values, micro)
-        fault = replace(fault, files=files, dropped=len(window))
+        fault = replace(fault, sources=files, dropped=len(window))
         self._norm_value = None
         self.good_this_epoch -= len(window)
         self.faults.deal_with(fault)

@@ -22,10 +22,11 @@ from yolo_nanfix._version import __version__
 from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.events import Check, Event
 from yolo_nanfix.guard import distributed
+from yolo_nanfix.guard.fault import Fault
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Callbacks
 from yolo_nanfix.guard.recorder import INCIDENTS
-from yolo_nanfix.guard.state import Fault, RunState
+from yolo_nanfix.guard.state import RunState
 from yolo_nanfix.incident import SUFFIX, Incident, digest
 from yolo_nanfix.numerics.finite import weights
 from yolo_nanfix.verdicts import Cause, Verdict

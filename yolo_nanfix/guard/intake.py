@@ -28,11 +28,10 @@ from yolo_nanfix import batches
 from yolo_nanfix.errors import TooManyUnreadable
 from yolo_nanfix.events import Action, Check, Defect, Did, OnDisk, Point, Source
 from yolo_nanfix.guard import ownership, sample_checks, sample_sources
+from yolo_nanfix.guard.fault import Fault, Kind
 from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.incident_writer import label_rows
-from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.sample_sources import Composed, Failure
-from yolo_nanfix.guard.state import Fault
 from yolo_nanfix.tasks import option
 from yolo_nanfix.verdicts import Cause, Verdict
 from yolo_nanfix.wording import sentence

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from yolo_nanfix.guard.fault import Fault, Kind
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.verdicts import Cause
 
@@ -44,44 +45,6 @@ class Rung(str, Enum):
     LOWER_LR = "lower-lr"
     LEAVE_FP16 = "leave-fp16"
     STOP = "stop"
-
-
-class Kind(str, Enum):
-    """What kind of fault was met."""
-
-    NOT_FINITE = "not-finite"
-    """A micro-batch: its loss, gradient, BatchNorm statistics, targets, pixels or outputs."""
-    POISONED = "poisoned"
-    """Weights, optimizer state or EMA hold values that are not finite."""
-    DIVERGING = "diverging"
-    """Finite, but learning has broken down: a severe alarm."""
-    SPIKE = "spike"
-    """Finite and not severe."""
-    SCALER = "scaler"
-    """The GradScaler skipped a step."""
-    EMPTY = "empty"
-    """A micro-batch without a usable image; its samples are reported already."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One fault as the policy judges it.
-
-    Attributes:
-        kind: what was met.
-        cause: the verdict's class of cause, None where nothing was diagnosed.
-        suspects: image files that are known to be the reason.
-        float16: whether the run computes in float16 (or scales its loss for it).
-        can_roll_back: whether a snapshot exists.
-        others: image files that spoilt the micro-batches of other ranks in the same step; they count as offenders, too.
-    """
-
-    kind: Kind
-    cause: Cause | None = None
-    suspects: tuple[str, ...] = ()
-    float16: bool = False
-    can_roll_back: bool = True
-    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,30 +84,30 @@ class Decision:
         return rung in self.rungs
 
 
-def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
+def decide(fault: Fault, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
     """What to do about one fault, and the standing afterwards."""
-    if reading.others:
-        out, standing = _offended(reading.others, standing, settings)
-        decision, standing = decide(replace(reading, others=()), standing, settings)
+    if fault.others:
+        out, standing = _offended(fault.others, standing, settings)
+        decision, standing = decide(replace(fault, others=()), standing, settings)
         if not out:
             return decision, standing
         rungs = decision.rungs if Rung.QUARANTINE in decision else (*decision.rungs, Rung.QUARANTINE)
         return replace(decision, rungs=rungs, quarantine=(*decision.quarantine, *out)), standing
-    if reading.kind is Kind.NOT_FINITE:
-        return _bad_micro_batch(reading, standing, settings)
-    if reading.kind is Kind.EMPTY:
+    if fault.kind is Kind.NOT_FINITE:
+        return _bad_micro_batch(fault, standing, settings)
+    if fault.kind is Kind.EMPTY:
         standing = replace(standing, bad_in_a_row=standing.bad_in_a_row + 1)
         over = standing.bad_in_a_row >= settings.max_bad_in_a_row
         return Decision((Rung.DROP, Rung.STOP) if over else (Rung.DROP,)), standing
-    if reading.kind is Kind.SCALER:
+    if fault.kind is Kind.SCALER:
         standing = replace(standing, skips_in_a_row=standing.skips_in_a_row + 1)
         if standing.skips_in_a_row < SCALER_SKIPS:
             return Decision(()), standing
         return Decision((Rung.LEAVE_FP16 if settings.leave_fp16 else Rung.STOP,)), replace(standing, skips_in_a_row=0)
-    if reading.kind is Kind.SPIKE:
+    if fault.kind is Kind.SPIKE:
         spikes = standing.spikes + 1
         return Decision((Rung.CLIP,) if spikes >= SPIKES else ()), replace(standing, spikes=spikes % SPIKES)
-    return _roll_back((), reading, standing, settings, lower=reading.kind is Kind.DIVERGING or standing.rollbacks > 0)
+    return _roll_back((), fault, standing, settings, lower=fault.kind is Kind.DIVERGING or standing.rollbacks > 0)
 
 
 def _offended(images: tuple[str, ...], standing: Standing, settings: GuardSettings) -> tuple[tuple[str, ...], Standing]:
@@ -156,9 +119,9 @@ def _offended(images: tuple[str, ...], standing: Standing, settings: GuardSettin
     return tuple(i for i in images if limit and offences[i] == limit), replace(standing, offences=offences)
 
 
-def _bad_micro_batch(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
-    out, standing = _offended(reading.suspects, standing, settings)
-    precise = reading.cause is Cause.PRECISION and reading.float16
+def _bad_micro_batch(fault: Fault, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
+    out, standing = _offended(fault.suspects, standing, settings)
+    precise = fault.cause is Cause.PRECISION and fault.float16
     standing = replace(
         standing,
         bad_in_a_row=standing.bad_in_a_row + 1,
@@ -170,21 +133,21 @@ def _bad_micro_batch(reading: Reading, standing: Standing, settings: GuardSettin
         return leave, replace(standing, precision_faults=0, bad_in_a_row=0)
     if standing.bad_in_a_row >= settings.max_bad_in_a_row:
         return Decision((*rungs, Rung.STOP), out), standing
-    if reading.suspects or precise:
+    if fault.suspects or precise:
         return Decision(rungs, out), standing
-    if reading.cause is Cause.STATE:
-        return _roll_back(rungs, reading, standing, settings, lower=False)
-    unexplained = reading.cause in (None, Cause.UNKNOWN, Cause.GRADIENT) and standing.bad_in_a_row == UNEXPLAINED
-    if (reading.cause is Cause.LEARNING_RATE or unexplained) and reading.can_roll_back:
-        return _roll_back(rungs, reading, standing, settings, lower=True)
+    if fault.cause is Cause.STATE:
+        return _roll_back(rungs, fault, standing, settings, lower=False)
+    unexplained = fault.cause in (None, Cause.UNKNOWN, Cause.GRADIENT) and standing.bad_in_a_row == UNEXPLAINED
+    if (fault.cause is Cause.LEARNING_RATE or unexplained) and fault.can_roll_back:
+        return _roll_back(rungs, fault, standing, settings, lower=True)
     return Decision(rungs, out), standing
 
 
 def _roll_back(
-    rungs: tuple[Rung, ...], reading: Reading, standing: Standing, settings: GuardSettings, *, lower: bool
+    rungs: tuple[Rung, ...], fault: Fault, standing: Standing, settings: GuardSettings, *, lower: bool
 ) -> tuple[Decision, Standing]:
     """Roll back, with `lower` to a lower learning rate; stop where that is not possible."""
-    if not reading.can_roll_back or standing.rollbacks >= settings.max_rollbacks:
+    if not fault.can_roll_back or standing.rollbacks >= settings.max_rollbacks:
         return Decision((*rungs, Rung.STOP)), standing
     standing = replace(standing, rollbacks=standing.rollbacks + 1, lowered=standing.lowered or lower, good_steps=0)
     if not lower:

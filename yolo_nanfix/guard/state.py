@@ -1,10 +1,9 @@
-"""What the parts of the guard of one run share: trainer, copies, ladder and open window; micro-batches and faults."""
+"""What the parts of the guard of one run share: trainer, copies, ladder and open window."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -15,64 +14,15 @@ from yolo_nanfix.guard.escalation import Ladder
 from yolo_nanfix.guard.gradients import Gradients
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.lookout import Lookout
-from yolo_nanfix.guard.module_state import ModuleState, NormBuffers, NormCopy
-from yolo_nanfix.guard.param_groups import Groups, Setting
-from yolo_nanfix.guard.policy import Kind
+from yolo_nanfix.guard.module_state import ModuleState, NormBuffers
+from yolo_nanfix.guard.param_groups import Groups
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.numerics.finite import by_design, unwrapped
-from yolo_nanfix.verdicts import Verdict
 
 HISTORY = 50
 """Losses and norms of so many good micro-batches are kept for an incident."""
 WHOLE = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
 """Points at which an event concerns no micro-batch."""
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """A micro-batch until it is judged.
-
-    Attributes:
-        batch: the preprocessed batch.
-        buffers: BatchNorm statistics and counters before its forward pass (see `NormBuffers.copy`).
-        tloss: the epoch's running mean of the loss before it.
-        rng: state of torch's random number generator (of the CPU, and of the GPU where it trains on one).
-        precision: the dtype of its forward pass, as `incident_writer.precision` names it.
-    """
-
-    batch: Mapping[str, Any]
-    buffers: NormCopy
-    tloss: Any
-    rng: Mapping[str, Tensor]
-    precision: str
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault.
-
-    Attributes:
-        kind: what was met; None if only the gradient shows it, which in DDP may be another rank's.
-        point: where in the loop.
-        checks: the sensors that fired.
-        says, values: what was seen, as `events.Event` has it.
-        micro: the micro-batch, where it is still known; its BatchNorm statistics are restored.
-        files: the images concerned, if not those of `micro`.
-        dropped: how many micro-batches are lost.
-        verdict: the cause, where it is known already; then nothing is diagnosed.
-        settings: those of the optimizer that are not finite.
-    """
-
-    kind: Kind | None
-    point: Point
-    checks: tuple[Check, ...]
-    says: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    micro: MicroBatch | None = None
-    files: tuple[Source, ...] = ()
-    dropped: int = 1
-    verdict: Verdict | None = None
-    settings: tuple[Setting, ...] = ()
 
 
 class RunState:
