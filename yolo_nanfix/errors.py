@@ -45,7 +45,6 @@ class PatchRefused(UsageError):  # noqa: N818 - the public name says what happen
     """
 
     def __init__(self, name: str, reason: str) -> None:
-        """Make the message from both."""
         super().__init__(f"patch '{name}' refused: {reason}")
         self.name = name
         self.reason = reason

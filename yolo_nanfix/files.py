@@ -60,7 +60,6 @@ class NotRegular(OSError):  # noqa: N818 - it says what the file is
     """A file that `Within` refuses to open (`refusal` says why)."""
 
     def __init__(self, path: str | os.PathLike[str], refusal: Refusal) -> None:
-        """Make the message from the path, as it was given, and the refusal."""
         super().__init__(errno.EINVAL, f"not opened: it is {refusal.value}", os.fspath(path))
         self.refusal = refusal
 

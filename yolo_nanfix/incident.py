@@ -35,7 +35,6 @@ class NotReadable(DataError):  # noqa: N818 - the name says what the file is
     """A file is no incident, is damaged, or has content that is not allowed; `what` says what is wrong."""
 
     def __init__(self, what: str, file: str | Path = "this") -> None:
-        """Make the message from the file and from what is wrong with it."""
         super().__init__(f"{file} is not a readable incident: {what}")
         self.what = what
 

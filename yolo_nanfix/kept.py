@@ -153,7 +153,6 @@ class Keeper:
     """Copies the attributes before each step, and knows since which incident one is not finite."""
 
     def __init__(self) -> None:
-        """No copy yet."""
         self.before: dict[str, dict[str, Any]] = {}
         self._foreign: dict[str, Any] = {}
         self._numbers: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}

@@ -164,7 +164,6 @@ class Overrides:
     changes: tuple[Override, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any file or change."""
         return bool(self.files or self.changes)
 
     def __add__(self, other: Overrides) -> Overrides:

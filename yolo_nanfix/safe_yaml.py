@@ -47,7 +47,6 @@ class NotYaml(ValueError):  # noqa: N818 - what the text is
     """
 
     def __init__(self, problem: str, line: int | None = None, column: int | None = None) -> None:
-        """Make the message of all three."""
         super().__init__(f"line {line}, column {column}: {problem}" if line else problem)
         self.problem, self.line, self.column = problem, line, column
 

@@ -161,15 +161,12 @@ class Images:
     listed: Part | None = None
 
     def __len__(self) -> int:
-        """N."""
         return len(self.columns.size)
 
     def __iter__(self) -> Iterator[Image]:
-        """One after the other."""
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, i: int) -> Image:
-        """One image."""
         if self.listed is None or i in self.made:
             return self.made[i]
         return self.listed.image(i, _ordinary(self.listed, self.columns, i), usual=True)

@@ -31,7 +31,6 @@ class Wrong(Exception):  # noqa: N818 - becomes NotReadable where the place is k
     """What is wrong, and at which place in the facts."""
 
     def __init__(self, what: str, place: str = "") -> None:
-        """`place` are dotted keys."""
         super().__init__(what)
         self.what, self.place = what, place
 

@@ -93,7 +93,6 @@ class _Parents:
     """Reads the label files of images that an incident names: each once, and `MOST_BYTES` of all together."""
 
     def __init__(self) -> None:
-        """No file was read yet."""
         self._left = MOST_BYTES
         self._known: dict[str, Origin | None] = {}
 

@@ -40,7 +40,6 @@ class Places:
     """Follows one forward pass of a model, which is a copy, by hooks on its modules."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Put forward hooks on every module."""
         self._names = {id(m): name for name, m in model.named_modules()}
         self._children = {(id(m), id(c)): n for m in model.modules() for n, c in m.named_children()}
         self._stack: list[tuple[int, str]] = []

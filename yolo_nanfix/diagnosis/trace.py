@@ -126,7 +126,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, then check what it wrote."""
         kwargs = kwargs or {}
         if self.paused:
             return func(*args, **kwargs)

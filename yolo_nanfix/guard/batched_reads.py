@@ -52,7 +52,6 @@ class ProgressReads:
     """Reads the running loss terms of one trainer for the progress bar."""
 
     def __init__(self, trainer: Any) -> None:
-        """Nothing is replaced yet."""
         self.trainer = trainer
         self._device: Any = None
         self._host: Any = None

@@ -36,7 +36,6 @@ class Board:
     """The store of one run, seen from one rank of `world`."""
 
     def __init__(self, store: Any, rank: int, world: int) -> None:
-        """Nothing is stored yet."""
         self.store, self.rank, self.world = store, rank, world
 
     @property
@@ -93,7 +92,6 @@ class Notes:
     """
 
     def __init__(self, recorder: Recorder, listener: Listener) -> None:
-        """None yet."""
         self.recorder, self.listener = recorder, listener
         self.wanted = False
         self.told = 0

@@ -28,7 +28,6 @@ class CarryOver:
     """The earlier parts of the run of one trainer."""
 
     def __init__(self, trainer: Any) -> None:
-        """Read their state file, if the trainer resumes a run."""
         self.trainer = trainer
         self.held: Mapping[str, Any] | None = None
         self.beforehand: dict[str, tuple[Finding, ...]] = {}

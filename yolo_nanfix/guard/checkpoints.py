@@ -38,7 +38,6 @@ class Checkpoints:
     """The checkpoints of one trainer while it saves."""
 
     def __init__(self, trainer: Any) -> None:
-        """Nothing is written yet."""
         self.trainer = trainer
         self.torn: list[tuple[str, str]] = []
 

@@ -86,7 +86,6 @@ class Window:
         self._size = size
 
     def __len__(self) -> int:
-        """How many values are held."""
         return len(self._order)
 
     def add(self, logarithm: float) -> None:
@@ -110,7 +109,6 @@ class Series:
     """One kind of value of a run: its window, and how many values in a row lay above or below it."""
 
     def __init__(self, limits: DivergenceLimits) -> None:
-        """Nothing seen yet."""
         self.limits = limits
         self.window = Window(limits.window)
         self.above = self.below = 0
@@ -131,7 +129,6 @@ class Divergence:
     """The state of one run. Each method takes plain numbers and gives an alarm or None."""
 
     def __init__(self, limits: DivergenceLimits | None = None) -> None:
-        """Nothing seen yet."""
         self.limits = limits or DivergenceLimits()
         self.reset()
 

@@ -27,7 +27,6 @@ class Ladder:
     """The standing of one run, and what is in force in it."""
 
     def __init__(self, trainer: Any, settings: GuardSettings, snapshots: Snapshots) -> None:
-        """Nothing is in force yet."""
         self.trainer, self.settings, self.snapshots = trainer, settings, snapshots
         self.standing = Standing()
         self.quarantined: dict[str, int] = {}

@@ -30,7 +30,6 @@ class Faults:
     """Deals with the faults of one run, which `Guard`, `Intake` and `ValidationGuard` find."""
 
     def __init__(self, run: RunState, incidents: IncidentWriter) -> None:
-        """No fault was met yet."""
         self.run, self.incidents = run, incidents
         self.rereading = Rereading(getattr(getattr(run.trainer, "train_loader", None), "dataset", None))
         self._reread: tuple[Any, tuple[Source, ...]] = (None, ())

@@ -47,7 +47,6 @@ class GuardSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
         for setting in fields(self):
             value, kind = getattr(self, setting.name), type(setting.default)
             if type(value) is not kind:

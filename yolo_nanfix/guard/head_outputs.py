@@ -23,11 +23,9 @@ class Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return self.__wrapped__(outputs, *args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A copy of the criterion."""
         return deepcopy(self.__wrapped__, memo)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle the criterion."""
         return self.__wrapped__.__reduce_ex__(protocol)
 
 

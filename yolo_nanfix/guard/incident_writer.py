@@ -206,7 +206,6 @@ class IncidentWriter:
     """Writes the incidents of one run, and has each replayed in the time allowed to find its cause."""
 
     def __init__(self, settings: GuardSettings, callbacks: Callbacks) -> None:
-        """No incident yet."""
         self.settings, self.facts = settings, callbacks.facts
         self.examine = callbacks.examine if settings.diagnose else None
         self.seen: Counter[tuple[str, ...]] = Counter()

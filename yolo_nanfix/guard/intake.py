@@ -45,7 +45,6 @@ class Intake:
     """Checks each micro-batch of one run as the loader gives it, and on the CPU again once it is preprocessed."""
 
     def __init__(self, faults: Faults) -> None:
-        """Nothing was left out yet."""
         self.faults, self.run = faults, faults.run
         trainer = self.run.trainer
         self.unreadable = Unreadable(Point.BATCH, getattr(trainer, "train_loader", None), faults)

@@ -118,7 +118,6 @@ class ModuleState:
     """Finds, copies and restores the other state of one model's modules."""
 
     def __init__(self, model: nn.Module, norms: NormBuffers) -> None:
-        """Find the state of `model`, and copy it."""
         self.model = model
         self._known_to_norms = {id(t) for t in (*norms.running, *norms.counters)}
         self._kept: dict[str, HeldTensor] = {}

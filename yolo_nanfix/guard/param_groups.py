@@ -48,7 +48,6 @@ class Groups:
     """The settings of one optimizer."""
 
     def __init__(self) -> None:
-        """None was seen yet."""
         self._last_good = (0, 0)
         self.refused_in_a_row = 0
 

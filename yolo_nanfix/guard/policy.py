@@ -80,7 +80,6 @@ class Decision:
     lr_factor: float = 1.0
 
     def __contains__(self, rung: Rung) -> bool:
-        """Whether the decision holds a rung."""
         return rung in self.rungs
 
 

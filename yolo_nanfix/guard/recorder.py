@@ -40,7 +40,6 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        """Start with nothing seen."""
         self.events: list[Event] = []
         self.last: Event | None = None
         self.seen = 0

@@ -125,7 +125,6 @@ class Rereading:
     """Reads files of one dataset again to see whether they have the defect of a sample."""
 
     def __init__(self, dataset: Any) -> None:
-        """Nothing was read yet."""
         self.dataset = dataset
         self._places: dict[str, tuple[Any, int]] | None = None
         self._answers: dict[tuple[str, Any], OnDisk] = {}

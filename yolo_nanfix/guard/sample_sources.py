@@ -47,7 +47,6 @@ class Composed(str):
     defect: Defect | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with all of it."""
         return named, (str(self), self.parents, self.failures, self.stands_in, self.suspect, self.added, self.defect)
 
 

@@ -63,7 +63,6 @@ class Watch:
         self.failed: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the methods to wrap."""
         return _revived, (self.methods, self.names)
 
 

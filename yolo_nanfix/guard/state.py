@@ -42,7 +42,6 @@ class RunState:
     """
 
     def __init__(self, trainer: Any, settings: GuardSettings, lookout: Lookout) -> None:
-        """No micro-batch yet."""
         self.trainer, self.settings, self.lookout = trainer, settings, lookout
         self.recorder, self.listener = lookout.recorder, lookout.listener
         self.model = unwrapped(trainer.model)

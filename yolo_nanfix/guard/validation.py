@@ -38,7 +38,6 @@ class ValidationGuard:
     """Checks the val batches inside training and in the evaluation after it; `adapter` connects it."""
 
     def __init__(self, faults: Faults) -> None:
-        """Nothing is left out yet."""
         self.faults = faults
         self.trainer = trainer = faults.run.trainer
         self.unreadable = Unreadable(Point.VALIDATION, getattr(trainer, "test_loader", None), faults)
@@ -229,7 +228,6 @@ class ValTargets:
     """Checks the targets of val batches on the host."""
 
     def __init__(self, faults: Faults) -> None:
-        """Nothing was left out yet."""
         self.faults = faults
         self.trainer = trainer = faults.run.trainer
         self.rereading = Rereading(getattr(getattr(trainer, "test_loader", None), "dataset", None))

@@ -74,7 +74,6 @@ class StateDefect:
         return {"tensor": self.tensor, "count": self.count}
 
     def __str__(self) -> str:
-        """The message."""
         values = "value" if self.count == 1 else "values"
         return f"{self.tensor} holds {self.count} non-finite {values}" if self.tensor else self.says
 

@@ -45,7 +45,6 @@ class Feed:
     """
 
     def __init__(self, trackers: Mapping[str, Tracker]) -> None:
-        """Nothing is sent yet."""
         self.trackers = dict(trackers)
         self.given: dict[str, Counter[str]] = {name: Counter() for name in trackers}
         self.failed: dict[str, str] = {}

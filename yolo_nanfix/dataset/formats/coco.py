@@ -77,7 +77,6 @@ class OtherNames:
     """Finds, entry by entry, the keys that no entry of a list has, and the names that all entries have instead."""
 
     def __init__(self, kinds: KeyAliases) -> None:
-        """Start without entries."""
         self._kinds = kinds
         self._left: list[tuple[str, str, type]] | None = None
 

@@ -17,7 +17,6 @@ class Defect(Enum):
     """
 
     def __init__(self, text: str) -> None:
-        """Take the text apart."""
         head, _, self.documentation = text.partition(": ")
         self.code, severity, effect = head.split()
         self.severity, self.effect = Severity(severity), Effect[effect.upper()]

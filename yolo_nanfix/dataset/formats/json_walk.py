@@ -106,7 +106,6 @@ class Broken(Exception):  # noqa: N818 - about the file
     """The text is not valid JSON: what is wrong, and at which character."""
 
     def __init__(self, message: str, at: int) -> None:
-        """Take both."""
         super().__init__(message)
         self.message, self.at = message, at
 
@@ -115,7 +114,6 @@ class Walk:
     """Walks through the lists of the object that a text holds."""
 
     def __init__(self, text: Text) -> None:
-        """Start at the beginning."""
         self.text, self._odd, self._entries = text, False, 0
         self._window, self._start, self._most = "", 0, ENTRY_BYTES * bounded.times()
         self.no_lists: list[str] = []
@@ -240,7 +238,6 @@ class Entries:
     """
 
     def __init__(self, walk: Walk) -> None:
-        """Start empty."""
         self._walk, self._places, self._names = walk, array("q"), dict[str, str]()
         self.lines, self.odd = array("i"), bytearray()
 
@@ -255,11 +252,9 @@ class Entries:
         self._names = dict(names)
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._places)
 
     def __iter__(self) -> Iterator[Any]:
-        """One after the other."""
         for place in self._places:
             entry, _ = self._walk.value(place)
             yield _renamed(entry, self._names) if self._names else entry

@@ -35,7 +35,6 @@ class BrokenXml(Exception):  # noqa: N818 - about the file
     """The file cannot be read as XML; `line` is 1-based, or None."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
-        """Take both."""
         super().__init__(message)
         self.message, self.line = message, line
 

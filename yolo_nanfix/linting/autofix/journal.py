@@ -59,7 +59,6 @@ class Damaged(Exception):  # noqa: N818 - a state, not an error
     """
 
     def __init__(self, folder: Path, why: str, data: str | None = None) -> None:
-        """`why` is the message."""
         super().__init__(why)
         self.folder, self.data = folder, data
 
@@ -252,7 +251,6 @@ class Writer:
     """Writes a new journal; nothing of it counts before `commit`."""
 
     def __init__(self, store_: Path, data: str, root: str) -> None:
-        """Begin a journal with the next number."""
         numbers = (_journal_number(folder.name.removeprefix(_GONE)) for folder in store_.iterdir())
         last = max((number for number in numbers if number is not None), default=0)
         self._folder = store_ / f"{last + 1:06d}"

@@ -158,7 +158,6 @@ class Reason:
         return self.why in _TO_OUTSIDE
 
     def __str__(self) -> str:
-        """The sentence."""
         where = f"{self.file}: " if self.file else ""
         where += f"line {self.line} " if self.line is not None else ""
         return where + sentence(self.why.value, self.values)
@@ -174,7 +173,6 @@ class Left(Exception):  # noqa: N818 - an answer, not an error
         self.reason: Reason = Reason(why, facts)
 
     def __str__(self) -> str:
-        """The sentence."""
         return str(self.reason)
 
     def at(self, file: str = "", line: int | None = None) -> Left:

@@ -94,7 +94,6 @@ class Rows:
     """The label rows of the images of one dataset, and the classes that findings are about."""
 
     def __init__(self, studied: Studied) -> None:
-        """Sort the rows by image."""
         self.studied = studied
         table = studied.table
         self.image = {file: number for number, file in enumerate(table.files)}

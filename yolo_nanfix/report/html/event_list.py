@@ -140,7 +140,6 @@ class RunFacts:
     """The facts of a whole run that decide what stock would have done at its events."""
 
     def __init__(self, run: RunFolder) -> None:
-        """Collect the facts once."""
         self.epochs = lenient.count(run.args, "epochs")
         scale = run.steps.column("loss_scale") is not None
         self.scaler = scale if run.steps.rows and "loss_scale" in run.steps.columns else None
