@@ -188,15 +188,7 @@ def _show_again(
 
 
 def at_the_end(folder: Path, known: Show | None) -> bool:
-    """Write the page of a run that ends now; an error is only logged.
-
-    Args:
-        folder: the run folder.
-        known: what to show of its dataset besides findings.
-
-    Returns:
-        Whether it was written.
-    """
+    """Write the page of a run that ends now, and return whether that worked; an error is only logged."""
     try:
         from yolo_nanfix.report.html.dataset_facts import Show
 

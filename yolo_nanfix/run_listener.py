@@ -37,11 +37,8 @@ class RunListener(Listener):
     def __init__(self, trainer: Any, recorder: Recorder, force: Force, done: Callable[[], None]) -> None:
         """Listen to a run that has not begun.
 
-        Args:
-            trainer: Ultralytics' trainer.
-            recorder: what the guard recorded.
-            force: returns the patches and guard in force, as `Status.as_dict()`.
-            done: called after the report was written.
+        `force` returns the patches and guard in force, as `Status.as_dict()`; `done` is called after the report was
+        written.
         """
         self.trainer, self.recorder, self.force, self.done = trainer, recorder, force, done
         self.feed = Feed({})
@@ -218,11 +215,7 @@ class RunListener(Listener):
 def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], trackers: Mapping[str, Any]) -> None:
     """Write the report of a run and its page; called when its trainer tears down.
 
-    Args:
-        trainer: the trainer; if it did not finish, the exception in flight is the outcome.
-        recorder: what the guard recorded.
-        force: the patches and guard in force, as `Status.as_dict()`.
-        trackers: what each tracker got.
+    If it did not finish, the exception in flight is the outcome. `force` is what `Status.as_dict()` gives.
     """
     signalled = stopping.received()
     error = None if recorder.finished else recorder.processes.cut_short or signalled or sys.exc_info()[1]
@@ -290,14 +283,7 @@ def _wait_for_signal(trainer: Any) -> None:
 def figures(
     trainer: Any, recorder: Recorder, beforehand: Mapping[str, Iterable[Finding]], *, finished: bool = True
 ) -> Figures:
-    """The figures by which the health of a run is judged.
-
-    Args:
-        trainer: Ultralytics' trainer.
-        recorder: what the guard counted.
-        beforehand: the images that were left out before the run, with their findings.
-        finished: whether it finished.
-    """
+    """The figures by which the health of a run is judged; `beforehand` are the images that were left out before it."""
     results = csv_tables.read_table(Path(trainer.csv)) if Path(trainer.csv).is_file() else Table()
     epochs = _last_rows(results)
     out = _excluded(recorder, beforehand)

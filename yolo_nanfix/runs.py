@@ -236,13 +236,9 @@ def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int =
 
 
 def report_without_ranks(folder: Path, code: int, context: RunContext, force: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the report of a run whose ranks could not: only the failure of the launcher is known.
+    """Write the report of a run whose ranks could not: only the exit code of the launcher is known.
 
-    Args:
-        folder: the run folder.
-        code: the exit code of the launcher.
-        context: the run.
-        force: the patches and guard in force, as `Status.as_dict()`.
+    `force` is what is in force, as `Status.as_dict()`.
     """
     last = folder / "weights" / "last.pt"
     kept = f"the last whole epoch is in {last}" if last.is_file() else "no epoch was saved yet"

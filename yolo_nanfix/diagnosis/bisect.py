@@ -51,14 +51,7 @@ def failing(replay: Replay, backward: bool) -> Fails:
 
 
 def bisect(batch: StepBatch, suspects: Sequence[int], odd_rows: Sequence[int], fails: Fails) -> Bisection:
-    """Find the images that alone fail, and the label rows that make them.
-
-    Args:
-        batch: the batch that fails.
-        suspects: images that look bad; they are asked about first.
-        odd_rows: label rows that look bad.
-        fails: asks.
-    """
+    """Find the images of a batch that alone fail, and the label rows that make them; odd ones are asked first."""
     fails = _bounded(fails)
     try:
         images, said = _blamed_images(batch, tuple(suspects), fails)

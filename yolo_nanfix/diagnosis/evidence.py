@@ -240,15 +240,9 @@ def _hook(on: str, hook: Any) -> Lack:
 def hooks_at_fault(
     hooks: tuple[tuple[str, str, Any], ...], gradients: Mapping[str, Any], limit: float
 ) -> tuple[Lack, ...]:
-    """The hooks that explain gradients which were bad in the run and are not so in a replay without those hooks.
+    """The hooks (as `kept.hooks` gives them) that explain bad gradients of the run; a replay without them has none.
 
-    Args:
-        hooks: as `kept.hooks` gives them.
-        gradients: of the run, as an incident has them.
-        limit: a finite gradient above this is far out.
-
-    Returns:
-        Nothing, unless every weight with a bad gradient has a hook.
+    A finite gradient above `limit` is bad, too. Nothing, unless every weight with a bad gradient has a hook.
     """
     by_weight = {on: hook for on, kind, hook in hooks if kind in ("tensor", "post-accumulate")}
     bad = [str(name) for name in gradients.get("bad") or ()]
@@ -261,9 +255,7 @@ def hooks_at_fault(
 def hooks_on_modules(hooks: tuple[tuple[str, str, Any], ...], same: bool | None) -> tuple[Lack, ...]:
     """The hooks on modules that a healthy replay does not clear: what they do may change from pass to pass.
 
-    Args:
-        hooks: as `kept.hooks` gives them.
-        same: whether the replay gave the run's loss terms; then those of the backward pass alone, if any.
+    `same`: the replay gave the run's loss terms; then those of the backward pass alone, if any.
     """
     on = [entry for entry in hooks if entry[1].startswith(("forward", "backward"))]
     backward = [entry for entry in on if entry[1].startswith("backward")]

@@ -378,10 +378,7 @@ NOT_REPLAYED = ("compat-torch-load",)
 
 @contextmanager
 def received(path: str | Path) -> Iterator[Incident]:
-    """The incident at a path, checked; errors about it that are raised inside the block name the file, too.
-
-    Args:
-        path: an incident file, or a run folder for its newest incident.
+    """The incident of a file, or the newest of a run folder, checked; errors inside the block name the file, too.
 
     Raises:
         DataError: it does not exist, or cannot be replayed here.

@@ -36,15 +36,10 @@ class Origin:
 def origins(
     batch: Mapping[str, Tensor], rows: Sequence[int], sources: Sequence[Mapping[str, Any]]
 ) -> tuple[Origin, ...]:
-    """The origin of each row that can be traced.
+    """The origin of each of some rows of a batch that can be traced; `sources` are those of the incident's facts.
 
     A mosaic sample has rows of several files, whose lines the batch does not have: the first of its label files with a
     suspect row is named, as far as they still exist on disk.
-
-    Args:
-        batch: the batch.
-        rows: numbers of its label rows.
-        sources: for each image its `labels` (the label file and its rows as text) and its `parents`.
     """
     owners = [int(i) for i in batch["batch_idx"].reshape(-1).tolist()] if "batch_idx" in batch else []
     numbers, counts = _numbered(owners)

@@ -72,11 +72,9 @@ class Definition:
 
 
 def checked(facts: Mapping[str, Any], *, users: bool = False) -> Definition:
-    """Restrict the definition of an incident's model.
+    """Restrict the definition of an incident's model (`yaml`, `ch` and `nc`, as JSON has them).
 
-    Args:
-        facts: `yaml`, `ch` and `nc` of the model, as the incident's JSON has them.
-        users: the model's class is the user's own, and may read other keys.
+    `users`: the model's class is the user's own, and may read other keys.
 
     Raises:
         NotReadable: something does not have the form of a model yaml; the message says what.

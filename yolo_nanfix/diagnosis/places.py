@@ -180,12 +180,9 @@ def _shown(file: str, module: str) -> str | None:
 
 @cache
 def text_of_release(file: str, line: int, loader: Any = None) -> bool:
-    """Whether the function with a line has the source of the installed release.
+    """Whether the function with a line (1-based) has the source of the installed release.
 
-    Args:
-        file: the file as Python names it, not shortened.
-        line: 1-based.
-        loader: of the module, for a file in an archive.
+    `loader` is that of the module, for a file in an archive.
     """
     path = upstream.package_path(file)
     text = upstream.read_source(file, loader) if path else None

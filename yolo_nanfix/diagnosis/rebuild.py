@@ -42,11 +42,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def build_model(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
-    """The model of an incident, in training mode, with its weights.
-
-    Args:
-        incident: its facts name class, yaml, channels and classes; its tensors hold the weights.
-        imported: modules other than ultralytics that may hold the class.
+    """The model of an incident, in training mode, with its weights; its class may be in an imported module.
 
     Raises:
         DataError: it holds no weights, or its class is the user's own and not imported.
@@ -160,15 +156,11 @@ def _fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _follow_widths(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Widen or narrow the layers of the class branches to the shapes of their tensors.
+    """Widen or narrow the layers of the class branches of a new model to the shapes of an incident's tensors.
 
     Their width follows the number of classes. Fine-tuning keeps the branches of the checkpoint, so a model for two
     classes that was fine-tuned from one for 80 has branches of 80 channels, which its yaml does not say. Only shapes
     are read from an incident, and no tensor is made larger than those in it. Layers that do not fit are not changed.
-
-    Args:
-        model: as built from its yaml.
-        weights: of the incident.
     """
     own = model.state_dict()
     odd = {n.rpartition(".")[0] for n, t in own.items() if n in weights and weights[n].shape != t.shape}

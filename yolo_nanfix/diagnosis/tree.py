@@ -68,12 +68,7 @@ class Answer:
 
 
 def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
-    """Go through the nodes in order; the first that decides gives the verdict.
-
-    Args:
-        evidence: the results of the diagnosis.
-        suggest: proposes a learning rate, where that is to blame.
-    """
+    """Go through the nodes in order; the first that decides gives the verdict. `suggest` proposes a learning rate."""
     seen = {"replay": _replayed(evidence)}
     for node in NODES:
         answer = node(evidence)

@@ -199,12 +199,7 @@ def attach(
 ) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
 
-    Args:
-        trainer: Ultralytics' trainer, set up.
-        settings: how the guard behaves.
-        lookout: watches the other ranks; has the recorder and the listener of the run. None: new ones.
-        earlier: the earlier parts of the run, if it is resumed.
-        callbacks: finds the cause of an incident, and adds to its facts; None for no diagnosis.
+    By default with a new lookout, as a run that is not resumed, and without diagnosis.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.

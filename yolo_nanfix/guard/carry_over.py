@@ -83,11 +83,7 @@ DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def read_state(path: str | Path, row: str) -> Mapping[str, Any]:
-    """Read a file that has `state_text`.
-
-    Args:
-        path: the file.
-        row: the first row of the run's results.csv.
+    """Read a file that has `state_text`; `row` is the first one of the run's results.csv.
 
     Raises:
         OSError: it cannot be read.
@@ -108,13 +104,9 @@ def read_state(path: str | Path, row: str) -> Mapping[str, Any]:
 
 
 def state_text(recorder: Recorder, ladder: Mapping[str, Any], row: str, beforehand: Mapping[str, Any]) -> str:
-    """The state that a resumed run needs, as JSON.
+    """The state that a resumed run needs, as JSON; arguments as `Ladder.lasting` and `first_row` give them.
 
-    Args:
-        recorder: counts and events.
-        ladder: what is in force, as `Ladder.lasting` gives it.
-        row: the first row of the run's results.csv, empty before there is one.
-        beforehand: the images that were left out before the run, with the findings about them as dicts.
+    `beforehand` are the images that were left out before the run, with the findings about them as dicts.
     """
     held = {"format": STATE_FORMAT, "first_row": row, "recorder": recorder.lasting(), "ladder": ladder}
     return json.dumps({**held, "beforehand": beforehand}) + "\n"

@@ -53,13 +53,8 @@ class Checkpoints:
     def write(self, file: Any, write: Writer, archive: bool | None = None) -> Any:
         """Let `write` write a temporary file, check it, and move it to its place; links are followed, modes kept.
 
-        Args:
-            file: where it belongs.
-            write: called with the path to write to.
-            archive: whether it is to be a zip archive; None to look at its first bytes.
-
-        Returns:
-            What `write` returned. `torn` has what is wrong with a file that was not moved.
+        `archive`: whether it is to be a zip archive; None to look at its first bytes. `torn` has what is wrong with a
+        file that was not moved.
 
         Raises:
             Exception: whatever `write` raised; the old file stays.

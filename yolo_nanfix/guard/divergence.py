@@ -138,11 +138,9 @@ class Divergence:
         self._zeros = 0
 
     def loss(self, value: float, targets: int) -> Alarm | None:
-        """Judge the loss of one micro-batch.
+        """Judge the loss of one micro-batch with `targets` label rows; one without any has another scale: not judged.
 
-        Args:
-            value: the scalar that `backward` runs on, in any unit; scaling all of a run's losses changes nothing.
-            targets: label rows in the micro-batch; one without any is not judged, for its loss has another scale.
+        `value` is what `backward` runs on, in any unit: scaling all of a run's losses changes nothing.
         """
         if targets < 1 or not math.isfinite(value):
             return None
@@ -184,13 +182,10 @@ class Divergence:
         )
 
     def ratio(self, changed: float, size: float, steps: int) -> Alarm | None:
-        """Judge how far the weights moved. Worth asking 5 and 10 steps after a start, too.
+        """Judge how far the weights moved in `steps` steps. Worth asking 5 and 10 steps after a start, too.
 
-        Args:
-            changed: norm of (weights now - weights `steps` steps ago), over parameters of two or more dimensions.
-                Biases and BatchNorm's scales hide the rest: they are most of a model's norm, and warm-up throws them.
-            size: norm of the same parameters `steps` steps ago.
-            steps: steps between the two, at least 1.
+        `changed` is the norm of their change, `size` their norm before, both over parameters of two or more dimensions:
+        biases and BatchNorm's scales hide the rest, for they are most of a model's norm, and warm-up throws them.
         """
         if not (math.isfinite(changed) and math.isfinite(size) and size > 0 and steps > 0):
             return None

@@ -67,10 +67,7 @@ class Ladder:
     def carry_out(self, decision: Decision, steps: int, *, older: bool = False) -> list[Action]:
         """Do all that was decided, except dropping and stopping, which the guard does.
 
-        Args:
-            decision: of the policy.
-            steps: optimizer steps taken so far, those that were undone not counted.
-            older: roll back to the older one of two snapshots.
+        `steps` are the optimizer steps so far without those that were undone; `older` is as for `remedies.roll_back`.
         """
         done = []
         if Rung.QUARANTINE in decision:

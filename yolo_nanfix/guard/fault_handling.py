@@ -45,14 +45,7 @@ class Faults:
         verdict: Verdict | None = None,
         val_batch: int = 0,
     ) -> None:
-        """Record something that needs no decision.
-
-        Args:
-            point, check, says, values, actions: see `events.Event`.
-            files: the images concerned.
-            verdict: the cause, where it is known.
-            val_batch: 1-based, where it is about one batch of validation.
-        """
+        """Record something that needs no decision; arguments as in `events.Event`, `files` are its sources."""
         event = replace(self.run.event(point, (check,), says, values, files), actions=actions, val_batch=val_batch)
         self._record(event, verdict, common=point is Point.START)  # all ranks start from the same state
 
@@ -85,12 +78,8 @@ class Faults:
     def deal_with(self, fault: Fault, *, left_to_scaler: bool = False) -> bool:
         """Undo, diagnose, judge and carry out; among several ranks all take the same decision.
 
-        Args:
-            fault: what was met.
-            left_to_scaler: leave a gradient that no rank has an explanation for to the GradScaler.
-
-        Returns:
-            Whether the micro-batch is dropped.
+        `left_to_scaler`: leave a gradient that no rank has an explanation for to the GradScaler. Returns whether the
+        micro-batch is dropped.
 
         Raises:
             GuardStop: the policy stops the run.

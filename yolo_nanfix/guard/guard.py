@@ -325,9 +325,7 @@ class Guard:
     def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
         """Measure how far the weights moved since the last copy; if not too far, copy them.
 
-        Args:
-            micro: the last micro-batch.
-            keep: as a regular copy, from which the next distance is measured; else as a late one.
+        `keep`: as a regular copy, from which the next distance is measured; else as a late one.
         """
         self.run.module_state.find()
         changed, size, step = self.run.snapshots.moved()

@@ -330,9 +330,7 @@ def callbacks(trainer: Any) -> list[dict[str, str]]:
 def gradients(model: nn.Module, before: Mapping[int, Tensor]) -> dict[str, Any]:
     """Which weights have a gradient that is not finite, and the largest magnitudes of those that are.
 
-    Args:
-        model: whose weights.
-        before: their magnitudes before they were clipped, by the ids of the weights, where those are known.
+    `before` has the magnitudes before clipping by the ids of the weights, where those are known.
     """
     weights = [(n, p) for n, p in model.named_parameters() if p.grad is not None and p.grad.numel()]
     named = [(n, p.grad.detach()) for n, p in weights if p.grad is not None]

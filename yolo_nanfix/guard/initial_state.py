@@ -27,13 +27,7 @@ Notice = Callable[..., None]
 
 
 def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
-    """Repair what `repair` allows, with notice, and refuse the rest.
-
-    Args:
-        trainer: Ultralytics' trainer, set up.
-        model: its model, unwrapped.
-        repair: none, state or all, as `GuardSettings.repair`.
-        notice: told of everything that was repaired.
+    """Repair what `repair` (see `GuardSettings`) allows, with notice, and refuse the rest.
 
     Raises:
         PoisonedState: something is not finite, or all zero, that may not be repaired.

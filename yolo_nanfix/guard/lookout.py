@@ -51,15 +51,7 @@ class Lookout:
     def __init__(
         self, recorder: Recorder, place: Place, limits: RankTimeouts, kept: Callable[[], str], listener: Listener
     ) -> None:
-        """Nothing is watched before `start`.
-
-        Args:
-            recorder: of this rank.
-            place: gives where this rank is.
-            limits: when a rank is lost.
-            kept: says which checkpoint exists.
-            listener: of this rank.
-        """
+        """Nothing is watched before `start`; `kept` says which checkpoint exists."""
         self.recorder, self.place, self.limits, self.kept, self.listener = recorder, place, limits, kept, listener
         self.board: Board | None = None
         self.notes = Notes(recorder, listener)
@@ -103,13 +95,10 @@ class Lookout:
             self.notes.take_in()
 
     def teardown(self, error: BaseException | None, tell: Callable[[], None]) -> None:
-        """The main thread tears down: find out why, let rank 0 report, and stop watching; once.
+        """The main thread tears down: find out why, let rank 0 report by `tell`, and stop watching; once.
 
-        A signal may become an exception as this begins; then nothing is done yet, and it is to be called again.
-
-        Args:
-            error: what ended the training; None if it came to its end.
-            tell: writes the report; of rank 0 alone.
+        `error` ended the training, unless it came to its end. A signal may become an exception as this begins; then
+        nothing is done yet, and it is to be called again.
         """
         if self._closed:
             return

@@ -192,13 +192,8 @@ class ModuleState:
     def restore(self, earlier: Sequence[Mapping[str, Tensor]]) -> list[str]:
         """Restore everything as it was before the last forward pass.
 
-        What was non-finite already then, without having done harm, takes its values of an earlier state.
-
-        Args:
-            earlier: tensors of earlier states by name, the newest first; the start of the run comes after them.
-
-        Returns:
-            The names of those that took values of an earlier state.
+        What was non-finite already then, without having done harm, takes its values of an earlier state (those given,
+        the newest first, then the start of the run); the names of these are returned.
         """
         self._forget_new()
         healed = []

@@ -52,13 +52,7 @@ class Groups:
         self.refused_in_a_row = 0
 
     def defects(self, optimizer: torch.optim.Optimizer, epoch: int, step: int) -> tuple[Setting, ...]:
-        """The settings that are not finite; empty, in nearly every step.
-
-        Args:
-            optimizer: whose groups.
-            epoch: 1-based.
-            step: number of the optimizer step that is about to be taken, from 1.
-        """
+        """The settings that are not finite; empty, in nearly every step (`step`, from 1, is about to be taken)."""
         found: list[tuple[int, str, float]] = []
         for number, group in enumerate(optimizer.param_groups):
             for name, setting in group.items():

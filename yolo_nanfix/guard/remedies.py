@@ -71,9 +71,7 @@ def rates(trainer: Any, factor: float) -> Iterator[None]:
 def roll_back(snapshots: Snapshots, *, older: bool = False) -> int:
     """Restore the newest clean copy in place, drop all others, and return its step.
 
-    Args:
-        snapshots: the copies.
-        older: take the older of the regular ones, for damage that may have begun before the newer ones.
+    `older`: take the older of the regular ones, for damage that may have begun before the newer ones.
     """
     trainer, copy = snapshots.trainer, snapshots.chosen(older=older)
     if trainer.ema:
@@ -135,11 +133,7 @@ def norms_from_snapshot(norms: NormBuffers, snapshots: Snapshots) -> None:
 
 
 def resync_ema(trainer: Any, leave: Collection[str] = ()) -> int:
-    """Copy the model's tensors over those of the EMA that are not finite; return how many.
-
-    Args:
-        trainer: Ultralytics' trainer.
-        leave: names of buffers that hold values which are not finite by design.
+    """Copy the model's tensors over those of the EMA that are not finite, but for buffers `leave`; return how many.
 
     Upstream does the same when it saves (from 8.4.84 on); here validation already sees a healthy average.
     """

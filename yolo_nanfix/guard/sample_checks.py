@@ -32,11 +32,9 @@ STRAYS = "label row {row} belongs to image {image:g} of {images}"
 
 
 def valid(batch: Mapping[str, Any], nc: int | None) -> bool:
-    """Whether all classes are from 0 to `nc` - 1 and all rows belong to an image; tensors on a GPU count as valid.
+    """Whether all classes are from 0 to `nc` - 1 (if that is known) and all rows of a batch belong to an image.
 
-    Args:
-        batch: a collated micro-batch.
-        nc: the number of classes, or None where it is not known.
+    Tensors on a GPU count as valid.
     """
     index, cls = batch.get("batch_idx"), batch.get("cls")
     if not _within(index, len(batch["img"])):

@@ -121,10 +121,8 @@ def building() -> Iterator[None]:
 def watch(dataset: Any, *, names: bool = False, above: tuple[int, ...] = ()) -> None:
     """Watch the samples of a dataset, or of those that it concatenates or takes a part of.
 
-    Args:
-        dataset: anything with samples.
-        names: whoever puts batches together takes names in samples that have none (image classification).
-        above: ids of the datasets that this one is a part of.
+    `names`: whoever puts batches together takes names in samples that have none (image classification). `above` are
+    ids of the datasets that this one is a part of.
     """
     for part in dataset if isinstance(dataset, (list, tuple)) else sample_sources.parts(dataset):
         if id(part) not in above:

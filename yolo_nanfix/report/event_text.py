@@ -96,9 +96,7 @@ def checks(event: Any) -> tuple[Check, ...]:
 def action(event: Mapping[str, Any], root: str = "") -> str:
     """What was done about an event of a report, in a few words, printable and of limited length.
 
-    Args:
-        event: from `Event.as_dict`, or anything else.
-        root: a folder, with a final slash; images are named relative to it.
+    Images in the folder `root`, which has a final slash, are named relative to it.
     """
     known = (replace(one, images=seen_from(one.images, root)) for one in actions(event))
     return lenient.text(done(known))

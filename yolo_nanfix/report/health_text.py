@@ -12,12 +12,7 @@ SHOWN_EPOCHS = 5
 
 
 def phrases(summary: Mapping[str, Any], leave_out: Collection[LossKind] = ()) -> list[str]:
-    """What was lost, the worst first, one short phrase each.
-
-    Args:
-        summary: the report of a run; what cannot be read in it is left out.
-        leave_out: kinds that are reported elsewhere.
-    """
+    """What was lost by the report of a run, the worst first, one short phrase each; what cannot be read is left out."""
     kinds = ((_kind(entry), entry) for entry in _losses(summary))
     return [_phrase(kind, one, state_of(one)) for kind, one in kinds if kind is not None and kind not in leave_out]
 

@@ -24,10 +24,7 @@ _ASCII = str.maketrans("│┤└─•", "|++-*")
 def render_range_test(report: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
     """Print what `LrReport.as_dict()` holds: the suggestion, the range, how to use it, and the curve.
 
-    Args:
-        report: as a JSON-ready dict.
-        console: where to print.
-        quiet: print only the arguments for training, or why there are none.
+    `quiet`: only the arguments for training, or why there are none.
     """
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     found, lr = report["suggestion"], report["suggestion"]["lr"]

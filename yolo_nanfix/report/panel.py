@@ -17,14 +17,7 @@ def boxed(console: Console) -> bool:
 
 
 def put(console: Console, title: str, parts: Sequence[RenderableType], style: str) -> None:
-    """Print the parts one below the other.
-
-    Args:
-        console: where to print.
-        title: the title of the frame; not printed without a frame.
-        parts: texts (wrapped in a frame only) and tables.
-        style: colour of the frame.
-    """
+    """Print texts (wrapped in a frame only) and tables one below the other; without a frame there is no title."""
     if boxed(console):
         frame = Panel(Group(*parts), title=title, title_align="left", border_style=style, box=ROUNDED, padding=(0, 1))
         console.print(frame, soft_wrap=False)

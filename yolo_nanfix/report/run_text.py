@@ -34,10 +34,7 @@ TOLD = {"refused": "red", "replaced": "red", "partly-on": "yellow"}
 def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
     """Print what `yolo-nanfix.json` holds: images left out, what the guard did and why, files; at the end a summary.
 
-    Args:
-        summary: what the file holds.
-        console: where to print.
-        quiet: print nothing of a healthy run, else how it ended and why; and what settings switched off.
+    `quiet`: nothing of a healthy run, else how it ended and why; and what settings switched off.
     """
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     if quiet:
@@ -272,12 +269,9 @@ def _short(path: str) -> str:
 
 
 def verdict_text(verdict: Mapping[str, Any], console: Console | None = None, *, short: bool = False) -> None:
-    """Print a verdict, its text without markup and with control characters escaped.
+    """Print what `Verdict.as_dict()` gives, without markup and with control characters escaped.
 
-    Args:
-        verdict: from `Verdict.as_dict()`.
-        console: where to print.
-        short: only the verdict, the operation and what to do.
+    `short`: only the verdict, the operation and what to do.
     """
     console = console or Console()
     cause, confidence = str(verdict["cause"]), float(verdict["confidence"])
@@ -325,13 +319,9 @@ def _print_line(console: Console, *parts: tuple[str, str]) -> None:
 
 
 def beforehand(report: Report, left: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, bool]]:
-    """The lines before a training: findings about whole splits, and how many images of each remain.
+    """The lines before a training: findings about whole splits, and how many images of each remain (see `fates.Fate`).
 
     With each line: whether it is good news.
-
-    Args:
-        report: what lint found.
-        left: for each split its numbers, by the names in `fates.Fate`.
     """
     heavy = (Severity.FATAL, Severity.ERROR)
     found = [f for f in report.findings if f.image is None and f.because is None and f.severity in heavy]

@@ -142,12 +142,7 @@ def _ranges(lows: Sequence[int], unit: str) -> tuple[str, ...]:
 
 
 def bars(counted: Counted, number: int) -> dict[str, Any]:
-    """One distribution for the template: bars, and the same as a table.
-
-    Args:
-        counted: the distribution.
-        number: its number on the page, for ids.
-    """
+    """One distribution for the template: bars, and the same as a table; `number` is for ids."""
     splits = [split for split, counts in counted.counts.items() if sum(counts)]
     shares = {split: [n / sum(counted.counts[split]) for n in counted.counts[split]] for split in splits}
     most = max((share for each in shares.values() for share in each), default=0.0) or 1.0

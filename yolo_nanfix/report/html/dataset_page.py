@@ -52,10 +52,7 @@ def lint_page(report: Report, show: Show = NO_FACTS) -> str:
 def context(report: Report, show: Show = NO_FACTS, *, alone: bool = False) -> dict[str, Any]:
     """The variable `dataset` of the partial templates `dataset.html.j2` and `splits.html.j2`.
 
-    Args:
-        report: what lint found.
-        show: what else is known of the dataset; without it there are no pictures and no distributions.
-        alone: whether the page is about nothing else, so that the splits are at its top.
+    Without `show` there are no pictures and no distributions. `alone`: the page is about nothing else.
     """
     listed = order(report, show)
     numbers = {file: number for number, (file, picture) in enumerate(show.pictures.items()) if picture.uri}
@@ -255,10 +252,7 @@ class _Numbered:
 def explorer(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
     """The data of the script's list of findings; `columns` names the fields of a row, numbers are indices of texts.
 
-    Args:
-        listed: the findings, the worst first.
-        show: what else is known.
-        numbers: the numbers of the images with a picture on the page.
+    `numbers` are those of the images with a picture on the page.
     """
     codes, files, splits, classes, sets = (_Numbered() for _ in range(5))
     rows: list[list[Any]] = []

@@ -50,15 +50,10 @@ def gather(
     *,
     follow_links: bool = False,
 ) -> Show:
-    """What a page shows besides a report.
+    """What a page shows besides a report: `fixes` has for each code with an autofix its safety, and what it does.
 
-    Args:
-        report: what lint found.
-        studied: the datasets of the report; without them there are no pictures.
-        rules: the texts of the rules.
-        fixes: for each rule code with an autofix its safety, and what it does.
-        progress: called with (done, total, what) as pictures are made.
-        follow_links: also show images that links or lists name outside of a dataset's folders.
+    Without the datasets that were read there are no pictures. `follow_links`: also show images that links or lists
+    name outside of a dataset's folders.
     """
     studied = list({str(one.config.yaml_file): one for one in studied}.values())  # each as it was read last
     sets = [Rows(one) for one in studied]
@@ -210,13 +205,7 @@ def _scene(image: str, found: Sequence[Finding], rows: Rows, within: Within) -> 
 
 
 def picture(scene: Scene, suspect: Collection[int], within: Within) -> Picture:
-    """An image with its rows; a grey field with the reason if it cannot be shown.
-
-    Args:
-        scene: the image.
-        suspect: the rows with findings, which are drawn first.
-        within: the folders from which it may be opened.
-    """
+    """An image with its rows, the suspect ones first; a grey field with the reason if it cannot be shown."""
     refused = dict(scene.refused).get(scene.file)
     if refused is not None:
         return Picture("", *_EMPTY, reason=f"the image is not shown: it is {refused.value}")

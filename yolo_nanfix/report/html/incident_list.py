@@ -305,11 +305,7 @@ def why(error: BaseException) -> str:
 
 
 def picture(pixels: NDArray[Any], longest: int) -> BatchPicture:
-    """The picture of one image.
-
-    Args:
-        pixels: (C, H, W) numbers; RGB from 0 to 1, as Ultralytics passes it to the model.
-        longest: the longer side is scaled down to at most this many pixels.
+    """The picture of one image (C, H, W), RGB from 0 to 1; its longer side is scaled down to at most `longest` pixels.
 
     Raises:
         ValueError: it is not of that shape, or cannot be encoded.

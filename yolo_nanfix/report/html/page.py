@@ -22,13 +22,9 @@ POLICY = (
 
 
 def render_page(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = (), **context: Any) -> str:
-    """The HTML text of a page.
+    """The HTML text of a page: of a template that extends `base.html.j2`, with files of `static/`, in this order.
 
-    Args:
-        template: the name of a template that extends `base.html.j2`.
-        scripts: files of `static/` that the page runs after `base.js`, in this order.
-        styles: files of `static/` that follow `page.css`, in this order.
-        context: the values of the template. Text is escaped, `Markup` is not.
+    Text of the context is escaped, `Markup` is not.
 
     Raises:
         jinja2.UndefinedError: the template uses a value that the context does not have.

@@ -47,12 +47,7 @@ SWITCHES = ("leave_fp16", "diagnose")
 
 
 def page(run: RunFolder, show: Show = NO_FACTS) -> str:
-    """The page of a run as self-contained HTML.
-
-    Args:
-        run: the run.
-        show: what is known of the dataset besides the lint report.
-    """
+    """The page of a run as self-contained HTML."""
     notes = list(run.notes)
     part = dataset_part(run, show, notes)
     return render_page(
@@ -204,14 +199,7 @@ def lint_of(run: RunFolder) -> Report | None:
 def event_rows(
     run: RunFolder, listed: Sequence[EventGroup], letter: str = "", files: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """The list of events for `events.html.j2`.
-
-    Args:
-        run: their run.
-        listed: the events; those beyond `event_list.LISTED` are left out.
-        letter: a prefix of their numbers.
-        files: ids of the incidents on the page, by the names of their files.
-    """
+    """The first events for `events.html.j2`, numbered with a letter; `files` has ids of incidents by file name."""
     root, files = event_list.root_of(run), files or {}
     rows: list[dict[str, Any]] = []
     first: dict[str, str] = {}
