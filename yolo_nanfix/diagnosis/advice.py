@@ -26,7 +26,6 @@ SLOWER = 10
 
 def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, ...]:
     """The advice for a verdict; `rate` is a proposed learning rate."""
-    args = evidence.facts.get("args") or {}
     makers = {
         Cause.DATA: _for_data,
         Cause.LABEL: _for_label,
@@ -39,23 +38,20 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
     if verdict.cause is Cause.LEARNING_RATE:
         return _learning_rate(evidence.facts, rate)
     if verdict.cause is Cause.GRADIENT:
-        return (*_gains(args), *_learning_rate(evidence.facts, rate))
+        return (*_gains(evidence.facts.get("args") or {}), *_learning_rate(evidence.facts, rate))
     if maker := makers.get(verdict.cause):
         return tuple(maker(verdict, evidence))
     if verdict.cause is Cause.NONDETERMINISTIC:
         return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
     if evidence.lacks and evidence.live:
         return ("no replay has hooks that run after a gradient was added: look at them, and keep the incident file",)
-    if verdict.cause is Cause.UNKNOWN and evidence.hooks and not evidence.lacks:
-        return ("look at these hooks, above all at what they keep between passes, and keep the incident file",)
     if evidence.lacks:
-        return ("the run's own process has all of it: its verdict is in the report of the run", *_imports(evidence))
+        own = any(lack.kind in ("function", "class") for lack in evidence.lacks)
+        brought = ["functions and classes of your own come here with --import MODULE"] if own else []
+        return ("the run's own process has all of it: its verdict is in the report of the run", *brought)
+    if evidence.hooks:
+        return ("look at these hooks, above all at what they keep between passes, and keep the incident file",)
     return ("if it comes again, keep the incident file",)
-
-
-def _imports(evidence: Evidence) -> list[str]:
-    own = any(lack.kind in ("function", "class") for lack in evidence.lacks)
-    return ["functions and classes of your own come here with --import MODULE"] if own else []
 
 
 def came_later() -> tuple[str, ...]:

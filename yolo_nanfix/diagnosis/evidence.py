@@ -217,7 +217,10 @@ def lacks_of(incident: Incident, model: nn.Module) -> tuple[Lack, ...]:
     classes = own.get("classes") or {}
     found = [Lack("function", str(k), str(v)) for k, v in (own.get("replaced") or {}).items() if k not in here]
     found += [Lack("file", str(k)) for k, v in (own.get("edited") or {}).items() if edits.get(k) != v]
-    found += [Lack("class", str(k), str(v)) for k, v in classes.items() if not _is(owners.get(str(k)), str(v))]
+    for at, path in classes.items():  # of that name, from whatever module
+        owner = owners.get(str(at))
+        if owner is None or type(owner).__qualname__ != str(path).rpartition(":")[2]:
+            found.append(Lack("class", str(at), str(path)))
     found += [Lack("hook", str(h.get("on", "")), str(h.get("code", ""))) for h in own.get("hooks") or ()]
     versions = incident.facts.get("versions")
     recorded = versions.get("ultralytics") if isinstance(versions, Mapping) else None
@@ -261,8 +264,3 @@ def hooks_on_modules(hooks: tuple[tuple[str, str, Any], ...], same: bool | None)
     backward = [entry for entry in on if entry[1].startswith("backward")]
     found = backward if same and backward else on
     return tuple(_hook(name, hook) for name, _, hook in found)
-
-
-def _is(owner: Any, path: str) -> bool:
-    """Whether an object is of a class of that name, from whatever module."""
-    return owner is not None and type(owner).__qualname__ == path.rpartition(":")[2]

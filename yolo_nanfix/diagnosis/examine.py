@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -139,7 +138,8 @@ def _gathered(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     if outcome.norm is not None:
         outcome = replay.with_hooks(outcome)
     seen = replace(seen, outcome=outcome, same=_reproduced(outcome, incident), growth=growth(incident))
-    seen = replace(seen, kept=_kept_values(replay, incident))
+    beside = {name: {"value": said, "since": None} for name, said in kept.not_finite(replay.model).items()}
+    seen = replace(seen, kept={**beside, **(incident.facts.get("kept") or {})})
     missing = evidence.lacks_of(incident, replay.model) if replay.live is None else evidence.lacks_of_live(replay.hooks)
     on_modules = evidence.hooks_on_modules(replay.hooks, seen.same) if replay.live is not None else ()
     seen = replace(seen, lacks=missing, live=replay.live is not None, hooks=on_modules)
@@ -161,14 +161,6 @@ def _gathered(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     seen = replace(seen, bisection=_bisected(replay, outcome, seen.scan))
     rows = seen.bisection.rows or tuple(seen.scan.rows)
     return replace(seen, origins=label_lines.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
-
-
-def _kept_values(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:
-    """Non-finite values outside of weights and buffers: of the incident, and of the replay's copy."""
-    found: dict[str, Mapping[str, Any]] = {
-        name: {"value": said, "since": None} for name, said in kept.not_finite(replay.model).items()
-    }
-    return {**found, **(incident.facts.get("kept") or {})}
 
 
 def _without_what_was_set(replay: Replay, seen: Evidence) -> Evidence:

@@ -24,8 +24,6 @@ from yolo_nanfix.events import Check
 from yolo_nanfix.incident import Incident, NotReadable
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
 TRACING = 2.5
 """A traced replay takes about this many times as long as a plain one."""
 
@@ -243,7 +241,8 @@ class Replay:
 
     def _step(self, batch: dict[str, Any], tracer: Tracer | None, backward: bool, precision: str) -> Outcome:
         try:
-            with self._autocast(precision):
+            dtype = DTYPES.get(precision)
+            with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
                 loss, items = self.model(batch)
                 loss = loss.sum()
         except NotReadable:
@@ -295,11 +294,6 @@ class Replay:
             grads = [p.grad for p in self.model.parameters() if p.grad is not None]
             norm = float(torch.stack([n.double() for n in torch._foreach_norm(grads)]).norm()) / scale if grads else 0.0
         return Outcome(items, strays=strays, norm=norm)
-
-    def _autocast(self, precision: str) -> Any:
-        kind = self.device.type
-        dtype = DTYPES.get(precision)
-        return torch.autocast(kind, dtype=dtype) if dtype else torch.autocast(kind, enabled=False)
 
 
 def copied(batch: Mapping[str, Any]) -> dict[str, Any]:

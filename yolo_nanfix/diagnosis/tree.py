@@ -448,20 +448,14 @@ def _located(verdict: Verdict, evidence: Evidence, setting: str = "") -> Verdict
     if not roots:
         tensor = scan.state[0] if verdict.cause is Cause.STATE and scan.state else ""
         return replace(verdict, tensor=tensor)
-    note, leaf = roots[0].note, roots[0].leaf
-    return replace(
-        verdict,
-        op=note.op,
-        module=note.module,
-        code=note.code,
-        phase=note.phase,
-        dtype=note.dtype,
-        tensor=leaf.name if leaf else _state_tensor(evidence) if verdict.cause is Cause.STATE else "",
-    )
+    tensor = roots[0].leaf.name if roots[0].leaf else ""
+    if not tensor and verdict.cause is Cause.STATE:
+        tensor = evidence.kept_root or (scan.state[:1] or (_large_weight(evidence),))[0]
+    return replace(_at(verdict, roots[0].note), tensor=tensor)
 
 
-def _state_tensor(evidence: Evidence) -> str:
-    return evidence.kept_root or (evidence.scan.state[:1] or (_large_weight(evidence),))[0]
+def _at(verdict: Verdict, note: Note) -> Verdict:
+    return replace(verdict, **{name: getattr(note, name) for name in ("op", "module", "code", "phase", "dtype")})
 
 
 def _with_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
@@ -470,10 +464,7 @@ def _with_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
     if setting.startswith(GROUPS):
         return replace(named, module="optimizer", phase="step")
     roots = e.roots()
-    note = roots[0].note if roots else None
-    if note is None:
-        return named
-    return replace(named, op=note.op, module=note.module, code=note.code, phase=note.phase, dtype=note.dtype)
+    return _at(named, roots[0].note) if roots else named
 
 
 def _large_weight(e: Evidence) -> str:

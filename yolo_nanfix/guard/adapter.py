@@ -221,13 +221,13 @@ def attach(
     trainer.add_callback("on_train_epoch_end", lambda t: listener.epoch_trained())
     trainer.add_callback("on_fit_epoch_end", lambda t: listener.epoch_done())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))
-    _around(trainer, "optimizer_step", lambda call: _step(guard, call))
-    _around(trainer, "validate", lambda call: _validate(guard, call))
+    _around(trainer, "optimizer_step", partial(_step, guard))
+    _around(trainer, "validate", partial(_validate, guard))
     if getattr(trainer, "validator", None) is not None:  # in older releases rank 0 alone has one
         trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
         trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
         _around_validation(guard, trainer.validator)
-    _around(trainer, "save_model", lambda call: _save_model(guard, call))
+    _around(trainer, "save_model", partial(_save_model, guard))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     _watch_optimizer(guard)
     trainer.callbacks["on_train_batch_end"].insert(0, lambda t: guard.settle())  # before callbacks look at gradients

@@ -79,7 +79,7 @@ def build(run: RunState, event: Event, fault: Fault) -> Incident:
         "settings": [asdict(setting) for setting in fault.settings],
         "callbacks": callbacks(trainer),
         "history": list(run.history),
-        "sources": _sources(trainer, event),
+        "sources": [{**s, "labels": label_rows(trainer, s["file"])} for s in event.as_dict()["sources"]],
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
         "threads": torch.get_num_threads(),
         "entries": writable(entries),
@@ -128,20 +128,6 @@ def _definition(model: nn.Module) -> dict[str, Any]:
         **{k: _json_ready(v) for k in ("kpt_shape", "kpt_oks_sigmas") if (v := getattr(model, k, None)) is not None},
         **({"class_weights": weights.tolist()} if isinstance(weights, Tensor) else {}),
     }
-
-
-def _sources(trainer: Any, event: Event) -> list[dict[str, Any]]:
-    return [
-        {
-            "file": str(s.file),
-            "suspect": s.suspect,
-            "parents": list(s.parents),
-            "on_disk": s.on_disk.value,
-            "blamed": list(s.blamed),
-            "labels": label_rows(trainer, str(s.file)),
-        }
-        for s in event.sources
-    ]
 
 
 def label_rows(trainer: Any, image: str) -> dict[str, Any] | None:

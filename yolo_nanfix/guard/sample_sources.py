@@ -7,6 +7,7 @@ batches look as they do without the guard; it also crosses from dataloader worke
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from yolo_nanfix.events import Defect
@@ -46,24 +47,14 @@ class Composed(str):
     added: bool = False
     defect: Defect | None = None
 
+    def __new__(cls, name: str, **facts: Any) -> Composed:
+        """A name, with facts by attribute."""
+        made = super().__new__(cls, name)
+        vars(made).update(facts)
+        return made
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return named, (str(self), self.parents, self.failures, self.stands_in, self.suspect, self.added, self.defect)
-
-
-def named(
-    name: str,
-    parents: tuple[str, ...] = (),
-    failures: tuple[Failure, ...] = (),
-    stands_in: bool = False,
-    suspect: str = "",
-    added: bool = False,
-    defect: Defect | None = None,
-) -> Composed:
-    """A `Composed` name with all its facts."""
-    made = Composed(name)
-    made.parents, made.failures, made.stands_in, made.suspect = parents, failures, stands_in, suspect
-    made.added, made.defect = added, defect
-    return made
+        return partial(Composed, **vars(self)), (str(self),)
 
 
 def length(dataset: Any) -> int:

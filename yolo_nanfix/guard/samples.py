@@ -24,7 +24,7 @@ from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.events import Defect
 from yolo_nanfix.guard import randomness, sample_checks, sample_sources
-from yolo_nanfix.guard.sample_sources import Failure
+from yolo_nanfix.guard.sample_sources import Composed, Failure
 
 Method = tuple[type, str]
 """A class that defines a method, and its name."""
@@ -265,9 +265,8 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
     others = tuple(dict.fromkeys(f for f in draw.files if f != own))
     suspect, defect = _defect_of(sample, dataset) if watched is not None else ("", None)
     if others or draw.failures or suspect or added:
-        sample["im_file"] = sample_sources.named(
-            own, others, tuple(draw.failures), suspect=suspect, added=added, defect=defect
-        )
+        facts = {"parents": others, "failures": tuple(draw.failures), "suspect": suspect, "added": added}
+        sample["im_file"] = Composed(own, **facts, defect=defect)
     return sample
 
 
@@ -318,12 +317,10 @@ def _renamed(
         _log(failures)
         return sample
     old = sample["im_file"]
-    added = isinstance(old, sample_sources.Composed) and old.added
-    more = old if isinstance(old, sample_sources.Composed) and not stands_in else sample_sources.Composed(old)
-    told = (*failures, *more.failures)
-    sample["im_file"] = sample_sources.named(
-        file or str(old), more.parents, told, stands_in, more.suspect, added, more.defect
-    )
+    known = vars(old) if isinstance(old, Composed) else {}
+    kept = {"added": known.get("added", False)} if stands_in else known
+    told = (*failures, *kept.get("failures", ()))
+    sample["im_file"] = Composed(file or str(old), **{**kept, "failures": told, "stands_in": stands_in})
     return sample
 
 

@@ -122,13 +122,7 @@ class ValidationGuard:
 
     def update_metrics(self, call: Bound, made: Any, batch: Mapping[str, Any]) -> Any:
         """Update the metrics with the images whose predictions are finite."""
-        if self._empty:
-            return None
-        if self._bad and isinstance(made, Tensor):
-            made, batch = without_images(made, batch, self._bad)
-            if not len(made):
-                return None
-        return call(made, batch)
+        return None if self._empty else measured(call, made, batch, self._bad)
 
     def batch_end(self, validator: Any) -> None:
         """If this batch made a sum not finite, restore the sums and add the loss of its healthy images only."""
@@ -356,15 +350,12 @@ def _finite_rows_of(entry: Any, bad: bool) -> tuple[Any, int]:
     return (kept if isinstance(entry, Mapping) else kept["conf"]), int((~good).sum())
 
 
-def without_images(
-    predictions: Tensor, batch: Mapping[str, Any], bad: Mapping[int, int]
-) -> tuple[Tensor, Mapping[str, Any]]:
-    """One tensor of predictions for all images (classes, class maps, depth) without some, and the batch without them.
-
-    Where none is left, both are empty.
-    """
-    keep = [i for i in range(len(predictions)) if i not in bad]
-    return predictions[keep], batches.with_images(batch, keep) if keep else {}
+def measured(call: Bound, made: Any, batch: Mapping[str, Any], bad: Mapping[int, int]) -> Any:
+    """Update the metrics; one tensor for all images (classes, class maps, depth) is without the bad ones."""
+    if not bad or not isinstance(made, Tensor):
+        return call(made, batch)
+    keep = [i for i in range(len(made)) if i not in bad]
+    return call(made[keep], batches.with_images(batch, keep)) if keep else None
 
 
 VALIDATOR = "ultralytics.engine.validator:BaseValidator"
@@ -420,8 +411,4 @@ class _LoneValidation:
         return made
 
     def update_metrics(self, call: Bound, made: Any, batch: Any) -> Any:
-        if self.bad and isinstance(made, Tensor):
-            made, batch = without_images(made, batch, self.bad)
-            if not len(made):
-                return None
-        return call(made, batch)
+        return measured(call, made, batch, self.bad)
