@@ -18,7 +18,7 @@ from yolo_nanfix.health import LossKind, State, state_of
 from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warning
 from yolo_nanfix.report import event_text, health_text
 from yolo_nanfix.report.panel import put
-from yolo_nanfix.report.words import PLACES, printable
+from yolo_nanfix.report.words import PLACES, printable, severity_counts
 from yolo_nanfix.run_folder.summary import REPORT_NAME
 from yolo_nanfix.tasks import option
 
@@ -169,10 +169,7 @@ def _lint(summary: Mapping[str, Any]) -> list[str]:
     if not lint or not lint["findings"]:
         return []
     codes = {finding.get("code", "") for finding in lint["findings"]}
-    own = (finding for finding in lint["findings"] if finding.get("because") not in codes)
-    counts = Counter(finding["severity"] for finding in own)
-    plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
-    found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
+    found = severity_counts(one["severity"] for one in lint["findings"] if one.get("because") not in codes)
     task = option(str(lint.get("task", "")), (lint.get("basis") or {}).get("guess"))
     return [f"Lint: {found}; see them with: yolo-nanfix lint {_escaped(shlex.quote(_short(lint['data'])))}{task}"]
 

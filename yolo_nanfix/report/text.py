@@ -22,6 +22,7 @@ from yolo_nanfix.report.words import (
     in_order,
     printable,
     relative_message,
+    severity_counts,
     task_sentence,
     where,
 )
@@ -253,10 +254,4 @@ def _said(report: Report) -> str:
 
 def found(report: Report) -> str:
     """`1 fatal, 2 errors, 3 info`; empty for none."""
-    kinds = Counter(finding.severity for finding in report.own)
-    return ", ".join(_severity_count(kinds[severity], severity) for severity in Severity if kinds[severity])
-
-
-def _severity_count(count: int, severity: Severity) -> str:
-    """`2 errors`, `1 warning`, `3 fatal`, `4 info`."""
-    return f"{count} {severity.value}{'s' if count > 1 and severity in (Severity.ERROR, Severity.WARNING) else ''}"
+    return severity_counts(finding.severity.value for finding in report.own)

@@ -6,13 +6,14 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix.findings import Effect, Finding, Place, Report, RuleText, Skip
+from yolo_nanfix.findings import Effect, Finding, Place, Report, RuleText, Severity, Skip
 from yolo_nanfix.tasks import TASKS, Basis, TaskBasis
 from yolo_nanfix.wording import printable as printable
 
@@ -141,6 +142,14 @@ def grouped(value: int) -> str:
 def many(number: float, what: str) -> str:
     """`1 image`, `2 images`, `10 012 findings`."""
     return f"{grouped(round(number))} {what}{'' if number == 1 else 's'}"
+
+
+def severity_counts(names: Iterable[str], number: Callable[[int], str] = str) -> str:
+    """`1 fatal, 2 errors, 3 info`, from the names of severities; empty for none."""
+    counts = Counter(names)
+    plural = {Severity.ERROR, Severity.WARNING}
+    found = [(severity, counts[severity.value]) for severity in Severity if counts[severity.value]]
+    return ", ".join(f"{number(n)} {one.value}{'s' if n > 1 and one in plural else ''}" for one, n in found)
 
 
 def json_rows(objects: Iterable[Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from yolo_nanfix.report.html import charts, event_list, run_advice, run_page
+from yolo_nanfix.report.html import charts, event_list, run_advice
 from yolo_nanfix.report.html.charts import Axis, Chart, Curve
 from yolo_nanfix.report.html.page import render_page
 from yolo_nanfix.report.html.run_page import OTHER_MODES
@@ -26,8 +26,8 @@ LOWER_IS_BETTER = ("val/", "train/")
 def page(pair: tuple[RunFolder, RunFolder]) -> str:
     """The page of two runs, called A and B, as self-contained HTML."""
     axis = replace(charts.axis(*pair), epochs=())
-    listed = [event_list.grouped_events(one, axis) for one in pair]
-    marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in event_list.marks(found, letter)]
+    listed = [event_list.grouped_events(one, axis, letter) for letter, one in zip(LETTERS, pair, strict=True)]
+    marks = [mark for found in listed for mark in event_list.marks(found)]
     shapes = [s for chart in overlaid(pair, axis) if (s := charts.shape(chart, axis, marks)) is not None]
     sides = [
         {
@@ -38,8 +38,8 @@ def page(pair: tuple[RunFolder, RunFolder]) -> str:
             "level": run_advice.level(one),
             "notes": one.notes,
             "guarded": bool(one.summary),
-            "events": run_page.event_rows(one, found, letter),
-            "events_hidden": len(found) - len(found[: event_list.LISTED]),
+            "events": found[: event_list.LISTED],
+            "events_hidden": max(0, len(found) - event_list.LISTED),
         }
         for letter, one, found in zip(LETTERS, pair, listed, strict=True)
     ]

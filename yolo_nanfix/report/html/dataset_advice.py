@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from yolo_nanfix.findings import Effect, Finding, Report, Safety, Severity
 from yolo_nanfix.report.html.dataset_facts import Show
+from yolo_nanfix.report.html.page import Advice
 from yolo_nanfix.report.words import explains, grouped, many, printable
 
 DOES = {
@@ -25,14 +25,6 @@ PARTS = 3
 """At most this many effects are named in the headline."""
 CODES = 8
 """At most this many rules are named in one step."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to do: why, and commands to copy."""
-
-    why: str
-    commands: tuple[str, ...] = ()
 
 
 def headline(report: Report) -> str:
@@ -94,12 +86,12 @@ def _and(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def steps(report: Report, show: Show) -> list[Step]:
+def steps(report: Report, show: Show) -> list[Advice]:
     """What to do, the most urgent step first."""
     return list(_steps_in_order(report, show)) if report.findings or report.choice else []
 
 
-def _steps_in_order(report: Report, show: Show) -> Iterator[Step]:
+def _steps_in_order(report: Report, show: Show) -> Iterator[Advice]:
     data = printable(shlex.quote(report.data))
     task = report.said
     met = {finding.code for finding in report.findings}
@@ -115,48 +107,48 @@ def _steps_in_order(report: Report, show: Show) -> Iterator[Step]:
     if show.fixable and causes:
         yield _cause(causes[0], report, show, lint)
     if show.fixable and safe:
-        yield Step(
+        yield Advice(
             f"Fix what can be fixed without loss: {_safe_fixes(safe, show)}. Only labels change; --undo reverts it.",
-            (f"{lint} --diff", f"{lint} --fix"),
+            commands=(f"{lint} --diff", f"{lint} --fix"),
         )
     if show.fixable and unsafe:
-        yield Step(
+        yield Advice(
             f"Look at what would drop rows, clip far or move files, for {many(len(unsafe), 'finding')} "
             f"({_codes(unsafe)}), and do it if you agree.",
-            (f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
+            commands=(f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
         )
     labels = [] if report.choice else [f for f in hand if f.image is not None and f.partner is None]
     if show.fixable and labels:
-        yield Step(
+        yield Advice(
             f"Give {many(len({f.image for f in labels}), 'image')} that a person has to look at "
             f"({_codes(labels)}) to those who label.",
-            (f"yolo-nanfix handoff {data} {out} --to cvat{task}{deep}",),
+            commands=(f"yolo-nanfix handoff {data} {out} --to cvat{task}{deep}",),
         )
     whole = [f for f in hand if f.image is None]
     if whole:
-        yield Step(f"Fix what concerns the whole set: {_codes(whole)}. Each rule below says how.")
+        yield Advice(f"Fix what concerns the whole set: {_codes(whole)}. Each rule below says how.")
     pairs = [f for f in report.own if f.partner is not None]
     if pairs:
-        yield Step(
+        yield Advice(
             f"Decide which copies to keep: {many(len(pairs), 'pair')} of images below are the same or look alike."
         )
     if report.choice:
-        yield Step(
+        yield Advice(
             "Give what is worth labelling to those who label; what is broken, damaged or a copy stays behind.",
-            (f"yolo-nanfix handoff {data} {out} --to cvat --unlabelled",),
+            commands=(f"yolo-nanfix handoff {data} {out} --to cvat --unlabelled",),
         )
         return
     model = f"yolov8n{MODELS.get(report.task, '')}.pt"
-    yield Step("Lint again, then train under the guard.", (lint, f"yolo-nanfix train {data} model={model}"))
+    yield Advice("Lint again, then train under the guard.", commands=(lint, f"yolo-nanfix train {data} model={model}"))
 
 
-def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
+def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Advice:
     """The first step if one finding causes many: its fix rewrites all label files."""
     option = show.fixes[cause.code][0].option
-    return Step(
+    return Advice(
         f"First fix the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
         f"Its fix {show.fixes[cause.code][1]}; look at the diff, and lint again afterwards.",
-        (f"{lint} --diff{option.removeprefix('--fix')}", f"{lint} {option}"),
+        commands=(f"{lint} --diff{option.removeprefix('--fix')}", f"{lint} {option}"),
     )
 
 
@@ -171,16 +163,16 @@ def _safe_fixes(findings: Sequence[Finding], show: Show) -> str:
     return " and ".join(parts)
 
 
-def _fatal(fatal: Sequence[Finding]) -> Step:
+def _fatal(fatal: Sequence[Finding]) -> Advice:
     """The step for fatal findings."""
     images = {f.image for f in fatal if f.image is not None}
     if images and all(f.image is not None for f in fatal):
         word = "it breaks or poisons" if len(images) == 1 else "they break or poison"
-        return Step(
+        return Advice(
             f"First fix or remove {many(len(images), 'image')} with fatal findings ({_codes(fatal)}): {word} "
             "training. yolo-nanfix train leaves them out of a run meanwhile."
         )
-    return Step(f"First fix what breaks training: {_codes(fatal)}.")
+    return Advice(f"First fix what breaks training: {_codes(fatal)}.")
 
 
 def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], list[Finding]]:

@@ -22,6 +22,8 @@ from yolo_nanfix.run_folder.read import RunFolder
 
 LISTED = 100
 """At most this many kinds of events are listed."""
+EVENT_IMAGES = 8
+"""At most this many images are named with an event."""
 MEASURED = "8.4.190"
 """The release with which the sentences about stock were measured."""
 SURVIVES = "survives, too: the GradScaler skips the step"
@@ -33,25 +35,28 @@ class EventGroup:
     """Events of one kind: the same checks, actions and suspect images.
 
     Attributes:
-        number: 1-based, in order of the first of them.
+        number: in order of the first of them, from 1, perhaps after a letter.
         level: fatal, error, warning or info.
         where: epoch and batch of the first, and `last` of the last.
         times: how many.
         detail: the values seen.
         action: what was done.
-        images: the suspect images.
+        images: the suspect images, as far as they are named; `more_images` are not.
         stock: what stock Ultralytics would have done; empty if not known.
+        like: number of the first group with the same `stock`, if that is another one.
         incidents: names of their incident files.
         places: their positions on the horizontal axis of the charts.
     """
 
-    number: int
+    number: str
     level: str
     where: str
     detail: str
     action: str
-    images: tuple[str, ...]
+    images: list[str]
+    more_images: int
     stock: str
+    like: str = ""
     times: int = 0
     incidents: list[str] = field(default_factory=list)
     places: list[float] = field(default_factory=list)
@@ -63,9 +68,10 @@ class EventGroup:
         return f"{self.where} to {self.last}" if self.times > 1 and self.last != self.where else self.where
 
 
-def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
+def grouped_events(run: RunFolder, on: Axis, letter: str = "") -> list[EventGroup]:
     """All events of the report of a run, equal ones together, in the order of the first of each."""
     found: dict[tuple[Any, ...], EventGroup] = {}
+    first: dict[str, str] = {}
     known, root = RunFacts(run), root_of(run)
     for event in lenient.entries(run.summary, "guard", "events"):
         if not isinstance(event, Mapping):
@@ -73,15 +79,19 @@ def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
         action, images = event_text.action(event, root), suspects(event)
         key = (event_text.checks(event), action, images)
         if key not in found:
+            number, stock = f"{letter}{len(found) + 1}", stock_would(known.case(event))
             found[key] = EventGroup(
-                number=len(found) + 1,
+                number=number,
                 level=event_text.level(event).value,
                 where=when(event),
                 detail=event_text.detail(event, root),
                 action=action,
-                images=images,
-                stock=stock_would(known.case(event)),
+                images=[short(image, root) for image in images[:EVENT_IMAGES]],
+                more_images=max(0, len(images) - EVENT_IMAGES),
+                stock=stock,
+                like=first.get(stock, ""),
             )
+            first.setdefault(stock, number)
         group = found[key]
         group.times += 1
         group.last = when(event)
@@ -92,19 +102,14 @@ def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
     return list(found.values())
 
 
-def marks(listed: list[EventGroup], prefix: str = "") -> list[Mark]:
+def marks(groups: list[EventGroup]) -> list[Mark]:
     """The events as marks on the charts, linked to their entries in the list."""
-    return [
-        Mark(
-            place,
-            f"{prefix}{entry.number}",
-            entry.level,
-            f"{entry.where}: {entry.detail}; {entry.action}"[:300],
-            f"event-{prefix}{entry.number}" if entry.number <= LISTED else "",
-        )
-        for entry in listed
-        for place in entry.places
-    ]
+    found = []
+    for place_in_list, entry in enumerate(groups):
+        words = f"{entry.where}: {entry.detail}; {entry.action}"[:300]
+        link = f"event-{entry.number}" if place_in_list < LISTED else ""
+        found += [Mark(place, entry.number, entry.level, words, link) for place in entry.places]
+    return found
 
 
 def when(event: Mapping[str, Any]) -> str:

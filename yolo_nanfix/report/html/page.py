@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,15 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 """The Content-Security-Policy of each page: embedded pictures, its own scripts by their hashes, no requests."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do, at the top of a page: why, what, and commands to copy."""
+
+    why: str
+    what: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 def render_page(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = (), **context: Any) -> str:

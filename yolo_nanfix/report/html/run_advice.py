@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from yolo_nanfix.health import LossKind, State, state_of
 from yolo_nanfix.report import health_text
 from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html.event_list import from_root, short
-from yolo_nanfix.report.words import figure, grouped, many, printable
+from yolo_nanfix.report.html.page import Advice
+from yolo_nanfix.report.words import figure, grouped, many, printable, severity_counts
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import METRICS, RunFolder
 from yolo_nanfix.tasks import option
@@ -41,15 +41,6 @@ WAYS: Mapping[str, tuple[str, ...]] = {
 """What to do about a loss that no verdict explains."""
 NAMED_IMAGES = 5
 """At most this many images are named in one piece of advice."""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """One thing to do: why, what, and commands to copy."""
-
-    why: str
-    what: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
 
 
 def headline(run: RunFolder) -> str:
@@ -244,10 +235,8 @@ def _left_out_advice(run: RunFolder, root: str) -> Iterable[Advice]:
 
 def _lint(run: RunFolder) -> Iterable[Advice]:
     findings = lenient.entries(run.summary, "lint", "findings")
-    counts = Counter(lenient.text(finding, "severity") for finding in findings)
-    serious = [(name, counts[name]) for name in ("fatal", "error", "warning") if counts[name]]
-    if serious:
-        words = ", ".join(f"{grouped(n)} {name}{'' if name == 'fatal' or n == 1 else 's'}" for name, n in serious)
+    severities = (lenient.text(finding, "severity") for finding in findings)
+    if words := severity_counts((name for name in severities if name != "info"), grouped):
         data = shlex.quote(lenient.text(run.summary, "lint", "data") or "data.yaml")
         task = lenient.text(run.summary, "lint", "task")
         whole = f"yolo-nanfix lint {data}{option(task, None)}"  # as verdicts say it, who do not know the guess

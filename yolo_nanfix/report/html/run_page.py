@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warn
 from yolo_nanfix.report.html import charts, dataset_page, event_list, incident_list, run_advice
 from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.html.dataset_page import NO_FACTS
-from yolo_nanfix.report.html.event_list import EventGroup
 from yolo_nanfix.report.html.page import fragment, render_page
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
@@ -23,8 +22,6 @@ from yolo_nanfix.run_folder.read import RunFolder
 
 NOTEBOOK_STEPS = 3
 """At most this many pieces of advice are shown in a notebook."""
-EVENT_IMAGES = 8
-"""At most this many images are named with an event."""
 COUNTED = (("steps_refused", "steps held back"), ("rollbacks", "rollbacks"), ("steps_undone", "steps undone"))
 """Counts of the guard that are shown unless they are 0, and their names."""
 STATES = ("refused", "replaced", "partly-on", "on", "off", "fixed", "not-needed")
@@ -96,8 +93,8 @@ def context(run: RunFolder) -> dict[str, Any]:
         "to_do": run_advice.to_do(run),
         "charts": shapes,
         "readings": {"name": axis.name, "epochs": list(axis.epochs), "charts": [s.pop("data") for s in shapes]},
-        "events": event_rows(run, listed, files={view.file: view.key for view in views}),
-        "events_hidden": len(listed) - len(listed[: event_list.LISTED]),
+        "events": listed[: event_list.LISTED],
+        "events_hidden": max(0, len(listed) - event_list.LISTED),
         "events_left_out": lenient.count(run.summary, "guard", "events_left_out"),
         "measured": event_list.MEASURED,
         "stock": next(((e.number, e.stock) for e in listed if e.stock and e.stock != event_list.SURVIVES), None),
@@ -194,34 +191,6 @@ def lint_of(run: RunFolder) -> Report | None:
     """
     lint = run.summary.get("lint")
     return None if lint is None else Report.from_dict(lint)
-
-
-def event_rows(
-    run: RunFolder, listed: Sequence[EventGroup], letter: str = "", files: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
-    """The first events for `events.html.j2`, numbered with a letter; `files` has ids of incidents by file name."""
-    root, files = event_list.root_of(run), files or {}
-    rows: list[dict[str, Any]] = []
-    first: dict[str, str] = {}
-    for entry in listed[: event_list.LISTED]:
-        named = [event_list.short(image, root) for image in entry.images]
-        rows.append(
-            {
-                "number": f"{letter}{entry.number}",
-                "level": entry.level,
-                "where": entry.span,
-                "times": entry.times,
-                "detail": entry.detail,
-                "action": entry.action,
-                "images": named[:EVENT_IMAGES],
-                "more_images": max(0, len(named) - EVENT_IMAGES),
-                "stock": entry.stock,
-                "like": first.get(entry.stock, ""),
-                "incidents": [(files[name], name) for name in entry.incidents if name in files],
-            }
-        )
-        first.setdefault(entry.stock, f"{letter}{entry.number}")
-    return rows
 
 
 def command(run: RunFolder) -> str:
