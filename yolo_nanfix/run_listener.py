@@ -15,7 +15,7 @@ from yolo_nanfix.errors import DataError, GuardStop
 from yolo_nanfix.events import Event
 from yolo_nanfix.files import write_text
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.guard import carry_over, snapshots
+from yolo_nanfix.guard import carry_over, sample_sources, snapshots
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener, Pictures
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
@@ -286,16 +286,18 @@ def figures(
     """The figures by which the health of a run is judged; `beforehand` are the images that were left out before it."""
     results = csv_tables.read_table(Path(trainer.csv)) if Path(trainer.csv).is_file() else Table()
     epochs = _last_rows(results)
-    out = _excluded(recorder, beforehand)
+    before = {image for image, found in beforehand.items() if any(f.split in (None, "train") for f in found)}
+    out = before | set(recorder.quarantined)
     refused, validation = recorder.latest.get("checkpoint"), recorder.latest.get("val-loss")
     last = int(getattr(trainer, "epoch", trainer.start_epoch)) + 1
     by_epoch = _metric_by_epoch(results, epochs)
     best = Path(trainer.best)
+    dataset = getattr(getattr(trainer, "train_loader", None), "dataset", ())
     return Figures(
         finished=finished,
         micro_batches=recorder.micro_batches,
         dropped=recorder.dropped,
-        images=_dataset_size(trainer) + len(set(out) - set(recorder.quarantined)),
+        images=sample_sources.length(dataset) + len(out - set(recorder.quarantined)),
         left_out=len(out),
         samples=recorder.unreadable_samples + recorder.bad_samples,
         steps_taken=recorder.steps_taken,
@@ -322,18 +324,6 @@ def pretrained(trainer: Any) -> bool | None:
     if trainer.start_epoch:
         return None
     return str(trainer.args.model).endswith(".pt") or isinstance(trainer.args.pretrained, (str, Path))
-
-
-def _dataset_size(trainer: Any) -> int:
-    """The number of images in the loaded training set."""
-    dataset: Any = getattr(getattr(trainer, "train_loader", None), "dataset", None)
-    return len(dataset) if hasattr(dataset, "__len__") else 0
-
-
-def _excluded(recorder: Recorder, beforehand: Mapping[str, Iterable[Finding]]) -> set[str]:
-    """The training images that were left out, before the run and during it."""
-    before = {image for image, found in beforehand.items() if any(f.split in (None, "train") for f in found)}
-    return before | set(recorder.quarantined)
 
 
 def _last_rows(results: Table) -> dict[int, int]:

@@ -82,7 +82,9 @@ class Intake:
             self._spare = dict(batch) if names else None
         else:
             batch = self._part(batch, out, self._spare)
-        return self._as_the_dataset_names(batch) if self._own else batch
+        if self._own:
+            batch, self._added = sample_sources.without_added_names(batch)
+        return batch
 
     def after(self, batch: Batch) -> Batch:
         """The preprocessed batch, without the samples that are seen to be bad only now.
@@ -90,9 +92,10 @@ class Intake:
         Raises:
             GuardStop: too many samples cannot be read.
         """
-        if self._added and batches.collated(batch) and len(batch["img"]) == len(self._added):
-            batch = {"im_file": self._added, **batch}
-        if self._empty is not None or not batches.collated(batch):
+        if not batches.collated(batch):
+            return batch
+        batch = sample_sources.with_names(batch, self._added)
+        if self._empty is not None:
             return batch
         names = batches.names(batch)
         self._judging = self._on_host and self._last_before_the_loss()
@@ -119,14 +122,6 @@ class Intake:
             values = {"epochs": epochs, "error": self.unreadable.errors[file]}
             self._quarantine(file, epochs, "could not be read in {epochs:epoch|epochs}: {error}", values)
         return out
-
-    def _as_the_dataset_names(self, batch: Batch) -> Batch:
-        """The batch as the user's own code expects it: without names, where the dataset gives none."""
-        names = batches.names(batch)
-        if not names or not all(isinstance(name, Composed) and name.added for name in names):
-            return batch
-        self._added = names
-        return {key: value for key, value in batch.items() if key != "im_file"}
 
     def _quarantined(self, names: Sequence[Any], out: set[int]) -> set[int]:
         gone = self.run.ladder.quarantined
@@ -167,12 +162,7 @@ class Intake:
 
     def _say(self, check: Check, sources: tuple[Source, ...], count: int) -> Verdict:
         """Record samples that are taken out of a micro-batch, and count the offences of their files."""
-        verdict = verdict_on(sources, self.run.trainer, self.nc)
-        self.run.recorder.bad_samples += len(sources)
-        says = "{bad} of {count} samples bad: {suspect}" + WHOSE.get(sources[0].on_disk, "")
-        values = {"bad": len(sources), "count": count, "suspect": sources[0].suspect}
-        done = Action(Did.SAMPLES_LEFT_OUT)
-        self.faults.note(Point.BATCH, check, says, values, done, files=sources, verdict=verdict)
+        verdict = record_bad(self.faults, Point.BATCH, check, sources, count, self.nc)
         for file in {file for source in sources for file in source.blamed}:
             self._offences[file] += 1
             said = {"batches": self._offences[file]}
@@ -368,6 +358,21 @@ def still(batch: Mapping[str, Any], place: int, defect: Defect | None, nc: int |
     if defect is Defect.CLASS:
         return bool(sample_checks.bad_classes(entry[place], nc))
     return entry.is_floating_point() and not bool(entry[place].isfinite().all())
+
+
+def record_bad(
+    faults: Faults, point: Point, check: Check, sources: tuple[Source, ...], count: int, nc: int | None
+) -> Verdict:
+    """Record samples that are taken out of a batch of so many, and why they are bad."""
+    verdict = verdict_on(sources, faults.run.trainer, nc)
+    faults.run.recorder.bad_samples += len(sources)
+    what, did = "samples", Did.SAMPLES_LEFT_OUT
+    if point is Point.VALIDATION:
+        what, did = "val images", Did.VAL_IMAGES_LEFT_OUT
+    says = f"{{bad}} of {{count}} {what} bad: {{suspect}}" + WHOSE.get(sources[0].on_disk, "")
+    values = {"bad": len(sources), "count": count, "suspect": sources[0].suspect}
+    faults.note(point, check, says, values, Action(did), files=sources, verdict=verdict)
+    return verdict
 
 
 def verdict_on(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdict:

@@ -6,10 +6,12 @@ batches look as they do without the guard; it also crosses from dataloader worke
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from yolo_nanfix import batches
 from yolo_nanfix.events import Defect
 
 
@@ -55,6 +57,19 @@ class Composed(str):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(Composed, **vars(self)), (str(self),)
+
+
+def without_added_names(batch: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[Any]]:
+    """A batch as the user's own code expects it, without names where the dataset gives none; and these names."""
+    names = batches.names(batch)
+    if not names or not all(isinstance(name, Composed) and name.added for name in names):
+        return batch, ()
+    return {key: value for key, value in batch.items() if key != "im_file"}, names
+
+
+def with_names(batch: Mapping[str, Any], names: Sequence[Any]) -> Mapping[str, Any]:
+    """The batch with the names that were taken out of it, if it still has as many images."""
+    return {"im_file": names, **batch} if names and len(names) == len(batch["img"]) else batch
 
 
 def length(dataset: Any) -> int:

@@ -15,7 +15,7 @@ batch by batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -27,7 +27,7 @@ from yolo_nanfix import batches, upstream
 from yolo_nanfix.events import Action, Check, Defect, Did, Point, Source
 from yolo_nanfix.guard import distributed, ownership, randomness, sample_checks, sample_sources, sensors
 from yolo_nanfix.guard.fault_handling import Faults
-from yolo_nanfix.guard.intake import WHOSE, Unreadable, verdict_on, verdict_on_strays
+from yolo_nanfix.guard.intake import Unreadable, record_bad, verdict_on_strays
 from yolo_nanfix.guard.sample_checks import Rereading
 from yolo_nanfix.guard.sample_sources import Composed
 
@@ -60,20 +60,16 @@ class ValidationGuard:
         """
         self._empty, self._batch = False, {}
         self.faults.run.recorder.processes.val_batches += 1
-        looked, added = batches.collated(batch), None
+        looked = batches.collated(batch)
+        added: Sequence[Any] = ()
         judged = looked and self._stock  # on the host, before no other code
         if looked:
             batch = self._readable(validator, batch)
             batch = self._harmless(validator, batch) if judged else batch
-            names = batches.names(batch)
-            if names and all(isinstance(name, Composed) and name.added for name in names):
-                added = names
-                batch = {key: value for key, value in batch.items() if key != "im_file"}
+            batch, added = sample_sources.without_added_names(batch)
         made = call(batch)
         if batches.collated(made):
-            self._batch = made if looked else self._readable(validator, made)
-            if added and len(added) == len(made["img"]):
-                self._batch = {"im_file": added, **self._batch}
+            self._batch = sample_sources.with_names(made, added) if looked else self._readable(validator, made)
             if not judged:
                 self._batch = self._harmless(validator, self._batch)
             return self._batch
@@ -262,12 +258,7 @@ class ValTargets:
             Source(str(name), bad[i], sample_sources.parents(name), defect=Defect.CLASS) for i, name in found.items()
         )
         judged = self.rereading.judged(sources)
-        says = "{bad} of {count} val images bad: {suspect}" + WHOSE.get(judged[0].on_disk, "")
-        values = {"bad": len(bad), "count": count, "suspect": judged[0].suspect}
-        self.faults.run.recorder.bad_samples += len(bad)
-        verdict = verdict_on(judged, self.trainer, self.nc)
-        done = Action(Did.VAL_IMAGES_LEFT_OUT)
-        self.faults.note(Point.VALIDATION, Check.TARGETS, says, values, done, files=judged, verdict=verdict)
+        record_bad(self.faults, Point.VALIDATION, Check.TARGETS, judged, count, self.nc)
 
 
 def _without_strays(batch: Batch) -> Batch:

@@ -250,18 +250,17 @@ def _lint(run: RunFolder) -> Iterable[Advice]:
 
 def _refused(run: RunFolder) -> Iterable[Advice]:
     for name, patch in lenient.mapping(run.summary, "patches").items():
-        if lenient.text(patch, "state") == "refused":
-            yield Advice(
-                f"The patch {lenient.text(name)} was refused: {lenient.text(patch, 'reason')}",
-                ("use a release of Ultralytics that yolo-nanfix knows, or look for a newer yolo-nanfix",),
-                (f"yolo-nanfix explain {shlex.quote(name)}",),
-            )
-        elif lenient.text(patch, "state") in ("replaced", "partly-on"):
-            yield Advice(
-                f"The patch {lenient.text(name)} does not cover all of this run: {lenient.text(patch, 'reason')}",
-                ("guard that function yourself: let it call Ultralytics' own, or do what the patch does",),
-                (f"yolo-nanfix explain {shlex.quote(name)}",),
-            )
+        state = lenient.text(patch, "state")
+        if state == "refused":
+            how = "was refused"
+            what = "use a release of Ultralytics that yolo-nanfix knows, or look for a newer yolo-nanfix"
+        elif state in ("replaced", "partly-on"):
+            how = "does not cover all of this run"
+            what = "guard that function yourself: let it call Ultralytics' own, or do what the patch does"
+        else:
+            continue
+        why = f"The patch {lenient.text(name)} {how}: {lenient.text(patch, 'reason')}"
+        yield Advice(why, (what,), (f"yolo-nanfix explain {shlex.quote(name)}",))
     if reason := lenient.text(run.summary, "guard_refused"):
         yield Advice(f"The guard was refused: {reason}")
 
