@@ -26,43 +26,28 @@ ORDER = tuple(State)
 
 
 class LossKind(str, Enum):
-    """What can be lost in a run."""
+    """What can be lost in a run; `report.health_text` says each, with the `count`, `of` and `epochs` of a `Lost`."""
 
     MICRO_BATCHES = "micro-batches"
-    """`count` of `of` were dropped."""
     IMAGES = "images"
-    """`count` of `of` were left out, before or during the run."""
     SAMPLES = "samples"
-    """`count` of about `of` samples (images times epochs) were left out alone: unreadable, or spoilt on the way."""
+    """Left out alone, of images times epochs: unreadable, or spoilt on the way."""
     STEPS_REFUSED = "steps-refused"
-    """`count` of `of` optimizer steps were held back."""
     STEPS_UNDONE = "steps-undone"
-    """`count` of `of` optimizer steps were undone by rollbacks."""
     EPOCHS_WITHOUT_STEP = "epochs-without-step"
-    """In `epochs` of `of` epochs faults left no optimizer step."""
+    """Faults left no optimizer step in `epochs`."""
     EPOCHS_WITHOUT_LOSS = "epochs-without-loss"
-    """The train losses of `epochs` are not finite."""
     CHECKPOINTS = "checkpoints"
-    """`count` checkpoints were not written, but a later one was."""
+    """Not written, but a later one was."""
     LAST_CHECKPOINT = "last-checkpoint"
-    """`count` checkpoints were not written, that of the last epoch among them."""
     VAL_LOSS = "val-loss"
-    """The validation losses of the last epoch are not finite."""
     AVERAGE = "average"
-    """Ultralytics' averaged model, which validation and checkpoints use, holds NaN in `count` buffers that are infinite
-    by design."""
     METRIC = "metric"
-    """The metrics of the model are not finite."""
     NO_STEP = "no-step"
-    """Not one step of the optimizer is in the weights; `of` were taken."""
     START_WEIGHTS = "start-weights"
-    """The best checkpoint holds the weights that the run started with."""
     EARLIER_PART = "earlier-part"
-    """Nothing is known of `count` epochs before a resume."""
     NOTHING_FOUND = "nothing-found"
-    """The metric is 0 after `count` optimizer steps."""
     COLLAPSED = "collapsed"
-    """The metric is `count` in the last epoch, and was `of` in the best."""
 
 
 @dataclass(frozen=True)

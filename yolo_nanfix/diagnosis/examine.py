@@ -29,7 +29,6 @@ def examine(
     *,
     budget: float | None = None,
     imports: Iterable[str] = (),
-    suggest: advice.Suggest | None = None,
 ) -> Verdict:
     """Find out why a step went wrong.
 
@@ -39,7 +38,6 @@ def examine(
             None: it is built from the incident, on the CPU.
         budget: seconds after which no further replay is begun, except that in float32 of a run in half precision.
         imports: modules that hold model classes of the user's own; only used without a model.
-        suggest: proposes a learning rate where that is the cause; by default a range test in a few steps.
 
     Returns:
         The verdict; with a live model also where no replay was possible, which its evidence says.
@@ -53,10 +51,10 @@ def examine(
         import_modules(names)
         check_incident(incident)
         with _threads(incident):
-            verdict = _examine(incident, None, budget, names, suggest)
+            verdict = _examine(incident, None, budget, names)
     else:
         try:
-            verdict = _examine(incident, model, budget, (), suggest)
+            verdict = _examine(incident, model, budget, ())
         except Exception as error:  # the run goes on, whatever a diagnosis stumbles over
             said = f"failed: {type(error).__name__}: {error}"
             verdict = Verdict(Cause.UNKNOWN, "the cause could not be found", evidence={"diagnosis": said})
@@ -78,13 +76,7 @@ def _threads(incident: Incident) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _examine(
-    incident: Incident,
-    model: nn.Module | None,
-    budget: float | None,
-    imports: tuple[str, ...],
-    suggest: advice.Suggest | None,
-) -> Verdict:
+def _examine(incident: Incident, model: nn.Module | None, budget: float | None, imports: tuple[str, ...]) -> Verdict:
     files = tuple(str(source.get("file", "")) for source in incident.facts.get("sources") or ())
     args = incident.facts.get("args") or {}
     seen = Evidence(
@@ -97,9 +89,9 @@ def _examine(
         large=scan.large(incident),
     )
     if seen.groups.non_finite:
-        return decide(replace(seen, why_not="no step was taken"), suggest)
+        return decide(replace(seen, why_not="no step was taken"))
     if "batch.img" not in incident.tensors:
-        return decide(replace(seen, why_not="the incident has no batch"), suggest)
+        return decide(replace(seen, why_not="the incident has no batch"))
     try:
         replay = Replay(incident, model, budget, imports)
     except DataError:
@@ -108,12 +100,12 @@ def _examine(
         if model is None:
             raise DataError(f"the incident cannot be replayed: {type(error).__name__}: {error}") from error
         why = f"the model cannot be copied: {type(error).__name__}: {error}"
-        return decide(replace(seen, why_not=why), suggest)
+        return decide(replace(seen, why_not=why))
     try:
         asked = _gathered(replay, incident, seen)
     except OutOfTime:
         asked = replace(seen, why_not="time was up before the first one")
-    verdict = replace(decide(asked, suggest or advice.rate_proposer(replay)), replays=replay.count)
+    verdict = replace(decide(asked, advice.rate_proposer(replay)), replays=replay.count)
     return verdict if model is not None else _of_the_run(verdict, asked)
 
 

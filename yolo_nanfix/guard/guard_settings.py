@@ -10,6 +10,7 @@ from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.wording import shown
 
 REPAIRS = ("none", "state", "all")
+TYPES = {int: "an int", bool: "true or false", str: "a word"}
 
 
 def _setting(default: Any, help_text: str, least: int = 0) -> Any:
@@ -50,7 +51,7 @@ class GuardSettings:
         for setting in fields(self):
             value, kind = getattr(self, setting.name), type(setting.default)
             if type(value) is not kind:
-                raise UsageError(f"guard setting {setting.name} must be {_article(kind)}, not {shown(value)}")
+                raise UsageError(f"guard setting {setting.name} must be {TYPES[kind]}, not {shown(value)}")
             if kind is int and value < setting.metadata["least"]:
                 raise UsageError(
                     f"guard setting {setting.name} must be at least {setting.metadata['least']}, not {value}"
@@ -98,7 +99,3 @@ class InForce:
         """What `as_dict` wrote."""
         kept = {name: GuardSettings(**values[name]) if values[name] else None for name in ("settings", "instead")}
         return cls(off=values["off"], doubtful=values["doubtful"], **kept)
-
-
-def _article(kind: type) -> str:
-    return {int: "an int", bool: "true or false", str: "a word"}[kind]

@@ -13,20 +13,15 @@ from typing import Any
 
 
 class How(str, Enum):
-    """How a rank was lost."""
+    """How a rank was lost, as `LostRank.__str__` says it; the last four by `rank_timeout` or `step_timeout`."""
 
     RAISED = "raised"
-    """It ended with an error, and said so."""
     GONE = "gone"
-    """Its process no longer exists, and it gave no reason; it was killed, by hand or by the out-of-memory killer."""
     SUSPENDED = "suspended"
-    """Its process is stopped, by SIGSTOP or a debugger, for longer than `rank_timeout`."""
     SILENT = "silent"
-    """No sign of life for longer than `rank_timeout`; its machine or the network seems to have failed."""
     HUNG = "hung"
-    """It lives, but no rank has made progress for `step_timeout`, and it is the one behind."""
+    """No rank made progress, and this is the one behind."""
     ENDED = "ended"
-    """It finished while the others waited for it."""
 
 
 class End(str, Enum):

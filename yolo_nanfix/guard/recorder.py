@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from yolo_nanfix.events import LOSSES, Did, Event
@@ -15,6 +16,12 @@ from yolo_nanfix.verdicts import Verdict
 EVENTS_KEPT = 1000
 REDONE = ("micro_batches", "steps_taken", "steps_undone")
 """Counts of what a resumed run trains again, if it was killed after it trained them and before it saved."""
+REPORTED = (
+    *("micro_batches", "micro_batches_redone", "epochs_unknown", "steps_taken", "steps_refused", "rollbacks"),
+    *("steps_undone", "epochs_without_step", "epochs_redone", "ema_nan", "quarantined", "unreadable"),
+    *("unreadable_samples", "bad_samples", "spikes"),
+)
+"""What the report has under the same names."""
 INCIDENTS = "incidents"
 """The folder in a run's own that holds its incident files."""
 
@@ -174,27 +181,13 @@ class Recorder:
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {
-            "micro_batches": self.micro_batches,
+            **{name: deepcopy(getattr(self, name)) for name in REPORTED},
             "dropped_micro_batches": self.dropped,
-            "micro_batches_redone": self.micro_batches_redone,
             "resumed_after_epochs": list(self.resumed),
-            "epochs_unknown": self.epochs_unknown,
-            "steps_taken": self.steps_taken,
-            "steps_refused": self.steps_refused,
-            "rollbacks": self.rollbacks,
             "learning_rate_times": self.in_force().get("lr_scale", 1.0) if self.in_force else 1.0,
-            "steps_undone": self.steps_undone,
-            "epochs_without_step": list(self.epochs_without_step),
-            "epochs_redone": self.epochs_redone,
-            "ema_nan": list(self.ema_nan),
             "steps_skipped_by_grad_scaler": self.scaler_skips,
-            "quarantined": list(self.quarantined),
             "quarantined_samples": self.left_out,
-            "unreadable": dict(self.unreadable),
-            "unreadable_samples": self.unreadable_samples,
-            "bad_samples": self.bad_samples,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
-            "spikes": self.spikes,
             "events_by_check": dict(self.counts),
             "events": [event.as_dict() for event in self.events],
             "events_left_out": self.seen - len(self.events),
