@@ -31,6 +31,7 @@ from yolo_nanfix.linting.autofix.ground import Ground, LabelFile
 from yolo_nanfix.linting.autofix.label_edits import BOM, Words, numbers, operation_of, shift_class, spell, with_words
 from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Why
+from yolo_nanfix.linting.rules.box_units import Scale, divisors
 
 QUARTER = 5
 """From this orientation on, EXIF rotates an image by 90 degrees."""
@@ -45,9 +46,9 @@ _TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
 """Where a point of the stored pixels is on the shown picture, by the orientation of EXIF."""
 _SIDES = 4
 """Numbers of a box."""
-UNITS = ("pixels", "pixels y x", "percent", "permille")
+UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
 """In sets in these units, a row that lies in its image as it is was written correctly."""
-SMALL_SCALES, TINY = ("twice", "hundredth"), 0.1
+SMALL_SCALES, TINY = (Scale.TWICE, Scale.HUNDREDTH), 0.1
 """Scales in which no number is larger than this."""
 ONLY = "only"
 """Value `points`: only the keypoints are to be rewritten."""
@@ -401,25 +402,12 @@ def _coordinates(words: Words) -> list[float]:
 
 def _scaled(x: float, y: float, spot: RowPlace) -> tuple[float, float]:
     """A pair of numbers, normalised."""
-    width, height, scale = spot.file.width, spot.file.height, str(spot.values["scale"])
-    ratio = width / height
-    if scale == "pixels y x":
-        return y / width, x / height
-    if scale == "one size":
+    width, height, scale = spot.file.width, spot.file.height, Scale(spot.values["scale"])
+    if scale is Scale.SIZE:
         wide, high = spot.values["size"]
         return x * wide / width, y * high / height
-    across, down = {
-        "parts": (1.0, 1.0),
-        "swapped": (ratio, 1 / ratio),
-        "height": (ratio, 1.0),
-        "width": (1.0, 1 / ratio),
-        "pixels": (float(width), float(height)),
-        "percent": (100.0, 100.0),
-        "permille": (1000.0, 1000.0),
-        "twice": (1 / width, 1 / height),
-        "hundredth": (0.01, 0.01),
-    }[scale]
-    return x / across, y / down
+    across, down = divisors(scale, width, height)
+    return (y / across, x / down) if scale is Scale.PIXELS_YX else (x / across, y / down)
 
 
 def _formed(box: Box, form: str) -> Box:
