@@ -91,7 +91,7 @@ def test_names_are_unique():
 def test_a_rule_without_documentation_is_refused():
     with pytest.raises(TypeError, match="ZZ001"):
 
-        @rule("ZZ001", "no-doc", Severity.INFO, Effect.ACCEPTS)
+        @rule("ZZ001", Severity.INFO, Effect.ACCEPTS)
         def no_doc(images):
             """Title only."""
             yield Hit("", "")

@@ -130,7 +130,6 @@ _registry: dict[str, Rule] = {}
 
 def rule(
     code: str,
-    name: str,
     severity: Severity,
     effect: Effect,
     tasks: tuple[str, ...] | None = None,
@@ -138,10 +137,10 @@ def rule(
     deep: bool = False,
     autofix: Autofix | None = None,
 ) -> Callable[[Check], Check]:
-    """Register a function as a rule; its docstring must have a title line and all four sections.
+    """Register a function as the rule of its name; its docstring must have a title line and all four sections.
 
     Args:
-        code, name, severity, effect, tasks, deep, autofix: as in `Rule`; `tasks` is by default all, and for a
+        code, severity, effect, tasks, deep, autofix: as in `Rule`; `tasks` is by default all, and for a
             rule that asks for `labels` all that have label files.
     """
 
@@ -156,6 +155,7 @@ def rule(
         if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
         texts = (title, why, upstream, example, fix)
+        name = check.__name__.replace("_", "-")
         _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, autofix, check)
         return check
 

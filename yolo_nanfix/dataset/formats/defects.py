@@ -21,11 +21,6 @@ class Defect(Enum):
         self.code, severity, effect = head.split()
         self.severity, self.effect = Severity(severity), Effect[effect.upper()]
 
-    @property
-    def rule(self) -> str:
-        """The name of its rule (`box-empty`)."""
-        return self.name.lower().replace("_", "-")
-
     ANNOTATION_FILE_BROKEN = """AN001 fatal crashes: An annotation file, or a line of it, cannot be parsed.
     Why: nothing behind the broken place is read; converters stop, or leave the file out.
     Ultralytics: its converters raise JSONDecodeError, UnicodeDecodeError or ParseError.

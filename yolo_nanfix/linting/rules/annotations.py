@@ -17,9 +17,9 @@ def _hits_of(defect: Defect) -> Callable[[Notes], Iterator[Hit]]:
             if note.defect is defect:
                 yield Hit(note.file, note.says, note.line, split=note.split, image=note.image, values=note.values)
 
-    check.__doc__ = defect.documentation
+    check.__name__, check.__doc__ = defect.name.lower(), defect.documentation
     return check
 
 
 for _defect in Defect:
-    rule(_defect.code, _defect.rule, _defect.severity, _defect.effect, LABELLED)(_hits_of(_defect))
+    rule(_defect.code, _defect.severity, _defect.effect, LABELLED)(_hits_of(_defect))

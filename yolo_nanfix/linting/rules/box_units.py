@@ -7,7 +7,6 @@ one; if two are possible, neither is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -480,17 +479,3 @@ def _beside(left: Mask, above: Mask, rows: int) -> bool:
     """Whether enough boxes reach out to the left, above and in all."""
     enough = min(left.sum(), above.sum()) >= BESIDE_LEAST and (left | above).sum() >= max(OUT_LEAST + 1, BESIDE * rows)
     return bool(rows >= BESIDE_ROWS and enough)
-
-
-def values_of(reading: Reading, splits: tuple[str, ...], dims: int) -> Mapping[str, Any]:
-    """The values of a reading that an autofix needs; `dims` numbers belong to each keypoint, 0 without keypoints."""
-    return {
-        "scale": reading.scale.value,
-        "form": reading.form.value,
-        "splits": splits,
-        "size": reading.size,
-        "dims": dims,
-        "rows": reading.rows,
-        "out": reading.out,
-        "fit": reading.fit,
-    }

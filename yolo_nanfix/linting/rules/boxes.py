@@ -34,7 +34,7 @@ AT_ONCE = 1 << 14
 _IN_PIXELS = "the box is {width:.3g} x {height:.3g} pixels"
 
 
-@rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, NOT_POSE, autofix=unsafe(Operation.CLIP))
+@rule("BX001", Severity.ERROR, Effect.DROPS, NOT_POSE, autofix=unsafe(Operation.CLIP))
 def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a coordinate above 1.01.
 
@@ -48,7 +48,7 @@ def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}: above 1.01", box=labels.box[rows])
 
 
-@rule("BX002", "centre-below-zero", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.CLIP))
+@rule("BX002", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.CLIP))
 def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """The centre of a box is below -0.01.
 
@@ -61,7 +61,7 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y = {centre}: below -0.01", centre=labels.box[rows, :2])
 
 
-@rule("BX003", "box-side-negative", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.SIDES))
+@rule("BX003", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.SIDES))
 def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a negative width or height.
 
@@ -74,7 +74,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box has w h = {size}: negative", size=labels.box[rows, 2:])
 
 
-@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, BY_CENTRE, autofix=unsafe(Operation.DROP))
+@rule("BX004", Severity.ERROR, Effect.ACCEPTS, BY_CENTRE, autofix=unsafe(Operation.DROP))
 def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has no width or no height.
 
@@ -88,7 +88,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box has w h = {size}: a side is 0", size=labels.box[rows, 2:])
 
 
-@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, BY_CENTRE, autofix=CLIP_SLIGHTLY)
+@rule("BX005", Severity.WARNING, Effect.ACCEPTS, BY_CENTRE, autofix=CLIP_SLIGHTLY)
 def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A coordinate is outside 0-1, but within the tolerance of one percent.
 
@@ -102,7 +102,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}: outside 0-1", box=labels.box[rows])
 
 
-@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, BY_CENTRE, autofix=CLIP_SLIGHTLY)
+@rule("BX006", Severity.WARNING, Effect.ACCEPTS, BY_CENTRE, autofix=CLIP_SLIGHTLY)
 def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box reaches out of the image by more than a pixel.
 
@@ -119,7 +119,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box reaches {spill:.0f} px out of the image", spill=spill[rows])
 
 
-@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES, autofix=unsafe(Operation.DROP))
+@rule("BX008", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES, autofix=unsafe(Operation.DROP))
 def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """A side of a box is shorter than one pixel of its image.
 
@@ -135,7 +135,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, _IN_PIXELS, width=wide[rows], height=high[rows])
 
 
-@rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.DROP))
+@rule("BX010", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.DROP))
 def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     """The box of a pose label holds an infinite number.
 
@@ -152,7 +152,7 @@ def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}", box=labels.box[rows])
 
 
-@rule("BX011", "pose-box-over-one", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.CLIP))
+@rule("BX011", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.CLIP))
 def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """The box of a pose label has a coordinate above 1.01.
 
@@ -167,7 +167,7 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, box=labels.box[rows], pixels=largest[rows] > 2)
 
 
-@rule("BX015", "box-in-pixels", Severity.ERROR, Effect.DROPS, NOT_POSE)
+@rule("BX015", Severity.ERROR, Effect.DROPS, NOT_POSE)
 def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     """The coordinates of a box look like pixels.
 
@@ -184,7 +184,7 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, box=labels.box[rows], width=width, height=height)
 
 
-@rule("BX016", "box-under-two-pixels", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX016", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -> Iterator[Hit]:
     """At the image size of the training a side of a box is two pixels or less.
 
@@ -201,7 +201,7 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     yield from row_hits(labels, images, rows, says, side=side[rows], imgsz=options.imgsz)
 
 
-@rule("BX018", "many-boxes", Severity.INFO, Effect.ACCEPTS)
+@rule("BX018", Severity.INFO, Effect.ACCEPTS)
 def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
     """An image has more than 300 objects.
 
@@ -216,7 +216,7 @@ def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, index, "{objects} objects; max_det is {max_det} unless set", values=values)
 
 
-@rule("BX021", "box-very-slim", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX021", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box is a hundred times as long as it is wide.
 
@@ -232,7 +232,7 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, _IN_PIXELS, width=wide[rows], height=high[rows])
 
 
-@rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES, autofix=safe(Operation.DUPLICATE))
+@rule("BX007", Severity.WARNING, Effect.REWRITES, autofix=safe(Operation.DUPLICATE))
 def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row occurs twice in one file.
 
@@ -246,7 +246,7 @@ def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the same as {line!l}", other=first[rows])
 
 
-@rule("BX009", "box-of-two-classes", Severity.WARNING, Effect.ACCEPTS)
+@rule("BX009", Severity.WARNING, Effect.ACCEPTS)
 def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     """One box occurs twice in a file, with two classes.
 
@@ -261,7 +261,7 @@ def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, other=other, cls=labels.cls[rows], other_cls=labels.cls[other])
 
 
-@rule("BX012", "box-near-duplicate", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX012", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two boxes of one class are nearly the same (IoU above 0.95).
 
@@ -276,7 +276,7 @@ def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, other=other[rows], iou=overlap[rows])
 
 
-@rule("BX013", "near-box-of-two-classes", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX013", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two boxes of different classes are nearly the same (IoU above 0.95).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -39,7 +41,7 @@ def _images_by_class(config: DataConfig, table: Table, split: str, *, read: bool
     return Counter(class_of(table.files[i], top) for i in listed.tolist())
 
 
-@rule("FS040", "class-folder-hidden", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
+@rule("FS040", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
     """A hidden folder among the class folders counts as a class.
 
@@ -53,7 +55,7 @@ def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
             yield _folder_hit(config, "train", name, "counts as class {index}", index=index)
 
 
-@rule("FS041", "class-missing-in-split", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
+@rule("FS041", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has no image in val or test that can be read.
 
@@ -72,7 +74,7 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
                 yield _folder_hit(config, split, "", says, missing=len(missing), classes=config.nc, **some(missing))
 
 
-@rule("FS042", "class-extra-in-split", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
+@rule("FS042", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
 def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     """Val or test has a class that is not in train.
 
@@ -90,7 +92,7 @@ def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
                     yield _folder_hit(config, split, name, says, images=count)
 
 
-@rule("FS043", "class-folder-empty", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
+@rule("FS043", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class folder in train holds no image.
 
@@ -105,7 +107,7 @@ def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
             yield _folder_hit(config, "train", name, "no image; still it is class {index}", index=index)
 
 
-@rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
+@rule("FS059", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has images in train, but none of them can be read.
 
@@ -121,7 +123,7 @@ def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
             yield _folder_hit(config, "train", name, says, images=counts[name], index=index)
 
 
-@rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
+@rule("FS044", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
 def image_outside_class(config: DataConfig) -> Iterator[Hit]:
     """Images lie in a split, but in no class folder.
 
@@ -140,7 +142,7 @@ def image_outside_class(config: DataConfig) -> Iterator[Hit]:
             yield _folder_hit(config, split, "", says, images=len(names), **some(names))
 
 
-@rule("FS045", "class-folder-nested", Severity.WARNING, Effect.GARBAGE, OF_CLASS_FOLDERS)
+@rule("FS045", Severity.WARNING, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class folder holds its images in several folders.
 
@@ -162,7 +164,7 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
                 yield _folder_hit(config, split, name, says, folders=len(folders), **some(sorted(folders)))
 
 
-@rule("FS046", "split-missing", Severity.FATAL, Effect.CRASHES, OF_CLASS_FOLDERS)
+@rule("FS046", Severity.FATAL, Effect.CRASHES, OF_CLASS_FOLDERS)
 def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     """There is no folder for validation, or none for training.
 
@@ -198,7 +200,7 @@ def _unsplit(config: DataConfig, table: Table) -> Hit:
     return Hit(str(config.root), says, values=values, severity=Severity.WARNING, effect=Effect.ACCEPTS)
 
 
-@rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
+@rule("FS047", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_alone(config: DataConfig) -> Iterator[Hit]:
     """There is only one class.
 
@@ -211,7 +213,7 @@ def class_alone(config: DataConfig) -> Iterator[Hit]:
         yield _folder_hit(config, "train", "", "the only class is {name!r}", name=config.names[0])
 
 
-@rule("CL040", "class-few-images", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
+@rule("CL040", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has very few images while others have many.
 
@@ -228,7 +230,7 @@ def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
             yield _folder_hit(config, "train", name, says, images=count, most=most)
 
 
-@rule("CL041", "image-in-two-classes", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
+@rule("CL041", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
     """The same image, byte for byte, lies in two classes.
 
@@ -252,17 +254,12 @@ def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
 
 def _equal(one: str, other: str) -> bool:
     """Whether two files hold the same bytes; files that cannot be read are not equal to any."""
-    try:
-        with open(one, "rb") as first, open(other, "rb") as second:
-            while (piece := first.read(1 << 20)) == second.read(1 << 20):
-                if not piece:
-                    return True
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        return filecmp.cmp(one, other, shallow=False)
     return False
 
 
-@rule("CL042", "class-folders-alike", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
+@rule("CL042", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     """Two class folders differ only in case, spaces or underscores.
 
@@ -278,7 +275,7 @@ def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
             yield _folder_hit(config, "train", name, "differs from {other!r} in spelling only", other=other)
 
 
-@rule("CL043", "class-numbers-sorted-as-text", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
+@rule("CL043", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
     """Class folders are named by numbers, which sort in another order as text.
 
@@ -294,7 +291,7 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
         yield _folder_hit(config, "train", "", says, classes=len(off), index=off[0][0], folder=off[0][1])
 
 
-@rule("FS048", "stray-file-in-class", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
+@rule("FS048", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
     """Class folders hold files that are not images.
 

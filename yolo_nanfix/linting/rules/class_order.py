@@ -31,7 +31,7 @@ MANY_CLASSES = 64
 """With more classes than this, some look like others by chance."""
 
 
-@rule("CL050", "class-list-differs", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("CL050", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def class_list_differs(config: DataConfig) -> Iterator[Hit]:
     """A list of class names beside the set has other names or another order than data.yaml.
 
@@ -53,7 +53,7 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
         yield Hit(file, says, values=values)
 
 
-@rule("CL051", "class-list-spelling", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CL051", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
     """A list of class names beside the set spells names in another way than data.yaml.
 
@@ -71,7 +71,7 @@ def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
             yield Hit(file, says, values={"numbers": tuple(wrong), "names": _pairs(wrong, ours)})
 
 
-@rule("CL052", "class-sizes-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED)
+@rule("CL052", Severity.WARNING, Effect.GARBAGE, LABELLED)
 def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The objects of classes have other sizes in another split, namely those of other classes.
 
@@ -94,7 +94,7 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
             yield _moved_hit(config, says, moved, (first, second), sizes)
 
 
-@rule("CL054", "class-colours-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED, deep=True)
+@rule("CL054", Severity.WARNING, Effect.GARBAGE, LABELLED, deep=True)
 def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The objects of classes have other colours in another split, namely those of other classes.
 
@@ -113,7 +113,7 @@ def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
             yield _moved_hit(config, says, moved, (first, second))
 
 
-@rule("CL053", "class-numbers-by-split", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("CL053", Severity.ERROR, Effect.DROPS, LABELLED)
 def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     """One split uses class numbers beyond `names`, without gaps, and another one does not.
 

@@ -38,7 +38,7 @@ SLIPS, SLIP_SHARE = 3, 0.05
 """This many rows with class -1, and this share of all, are no slips; fewer are reported row by row."""
 
 
-@rule("CL001", "class-not-whole", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("CL001", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     """A class is not a whole number.
 
@@ -51,7 +51,7 @@ def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "class {cls} is not a whole number", cls=labels.cls[rows])
 
 
-@rule("CL002", "class-negative", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("CL002", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def class_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     """A class is negative.
 
@@ -64,7 +64,7 @@ def class_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "class {cls} is negative", cls=labels.cls[rows])
 
 
-@rule("CL003", "class-over-nc", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("CL003", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A class number is not below the number of classes.
 
@@ -85,7 +85,7 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
     yield from row_hits(labels, images, rows, says, cls=labels.cls[rows], classes=known, more=config.nc - len(known))
 
 
-@rule("CL004", "class-unused", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CL004", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Some classes occur in no label.
 
@@ -112,7 +112,7 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield _names_hit(config, says, count=len(unused), classes=config.nc, names=unused)
 
 
-@rule("CL005", "class-not-in-train", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("CL005", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A class occurs in val or test, but not in train.
 
@@ -128,7 +128,7 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield _names_hit(config, says, count=len(missing), names=[config.name(c) for c in missing.tolist()])
 
 
-@rule("CL006", "class-not-in-val", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CL006", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A class with 20 or more examples in train has none in val, or none in test.
 
@@ -146,7 +146,7 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
                 yield _names_hit(config, says, split=split, count=len(missing), names=list(names))
 
 
-@rule("CL007", "class-rare", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CL007", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A class has fewer than 10 examples in train, another one 100 or more.
 
@@ -162,7 +162,7 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield _names_hit(config, says, few=FEW_EXAMPLES, count=len(rare), examples=_examples(config, rare, train))
 
 
-@rule("CL008", "class-imbalance", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CL008", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The most frequent class of train has a hundred times as many examples as the rarest.
 
@@ -179,7 +179,7 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, values={"examples": _examples(config, ends, train)})
 
 
-@rule("CL009", "background-share", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CL009", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def background_share(table: Table) -> Iterator[Hit]:
     """More than half of the images of train hold no object.
 
@@ -197,7 +197,7 @@ def background_share(table: Table) -> Iterator[Hit]:
         yield Hit(table.files[first], says, split="train", image=table.files[first], values=values)
 
 
-@rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.SHIFT_CLASSES))
+@rule("CL010", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.SHIFT_CLASSES))
 def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Class numbers start at 1, in all splits or in some: class 0 does not occur, and the number of classes does.
 
@@ -216,7 +216,6 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule(
     "CL057",
-    "classes-from-minus-one",
     Severity.ERROR,
     Effect.DROPS,
     LABELLED,

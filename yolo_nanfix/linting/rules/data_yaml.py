@@ -39,7 +39,7 @@ _NAMES = {
 }
 
 
-@rule("CF001", "duplicate-key", Severity.ERROR, Effect.ACCEPTS)
+@rule("CF001", Severity.ERROR, Effect.ACCEPTS)
 def duplicate_key(config: DataConfig) -> Iterator[Hit]:
     """A key occurs twice in one mapping of data.yaml.
 
@@ -54,7 +54,7 @@ def duplicate_key(config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, line, values=values, related=related)
 
 
-@rule("CF002", "names-nc-mismatch", Severity.FATAL, Effect.CRASHES)
+@rule("CF002", Severity.FATAL, Effect.CRASHES)
 def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
     """`nc` is not the number of `names`.
 
@@ -68,7 +68,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "nc", "'nc' is {nc}, but 'names' has {names:entry|entries}", nc=nc, names=len(names))
 
 
-@rule("CF003", "class-index-gap", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.RENUMBER))
+@rule("CF003", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.RENUMBER))
 def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     """The keys of `names` are not 0 to the number of classes minus one.
 
@@ -95,7 +95,7 @@ def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     yield _key_hit(config, "names", says, last=len(names) - 1, **keys, **facts)._replace(explains=explains)
 
 
-@rule("CF004", "class-name-duplicate", Severity.WARNING, Effect.ACCEPTS)
+@rule("CF004", Severity.WARNING, Effect.ACCEPTS)
 def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
     """Two classes have the same name, apart from case, spaces, hyphens and underscores.
 
@@ -114,7 +114,7 @@ def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
             yield _key_hit(config, "names", says, classes=(first, index), name=name, other=other)
 
 
-@rule("CF005", "key-misspelt", Severity.WARNING, Effect.ACCEPTS)
+@rule("CF005", Severity.WARNING, Effect.ACCEPTS)
 def key_misspelt(config: DataConfig) -> Iterator[Hit]:
     """An unknown key looks like a known one.
 
@@ -131,7 +131,7 @@ def key_misspelt(config: DataConfig) -> Iterator[Hit]:
             yield _key_hit(config, key, "unknown key {key!r}; did you mean {meant!r}?", key=key, meant=near[0])
 
 
-@rule("CF006", "download-entry", Severity.INFO, Effect.ACCEPTS)
+@rule("CF006", Severity.INFO, Effect.ACCEPTS)
 def download_entry(config: DataConfig) -> Iterator[Hit]:
     """data.yaml holds a download entry.
 
@@ -144,7 +144,7 @@ def download_entry(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "download", "Ultralytics downloads or runs this entry if the val images are missing")
 
 
-@rule("CF007", "class-name-not-text", Severity.WARNING, Effect.ACCEPTS)
+@rule("CF007", Severity.WARNING, Effect.ACCEPTS)
 def class_name_not_text(config: DataConfig) -> Iterator[Hit]:
     """A class name is not text in YAML.
 
@@ -162,7 +162,7 @@ def class_name_not_text(config: DataConfig) -> Iterator[Hit]:
             yield _key_hit(config, "names", says, index=index, type=type(name).__name__, name=str(name)[:60])
 
 
-@rule("CF008", "kpt-shape-unusable", Severity.FATAL, Effect.CRASHES)
+@rule("CF008", Severity.FATAL, Effect.CRASHES)
 def kpt_shape_unusable(config: DataConfig, task: str) -> Iterator[Hit]:
     """`kpt_shape` is malformed, or missing for the pose task.
 
@@ -177,7 +177,7 @@ def kpt_shape_unusable(config: DataConfig, task: str) -> Iterator[Hit]:
         yield _key_hit(config, "kpt_shape", says, given=shown(given))
 
 
-@rule("CF009", "test-split-missing", Severity.WARNING, Effect.CRASHES)
+@rule("CF009", Severity.WARNING, Effect.CRASHES)
 def test_split_missing(config: DataConfig) -> Iterator[Hit]:
     """The path of the test split does not exist.
 
@@ -200,7 +200,7 @@ def _folded_name(name: str) -> str:
     return re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold())
 
 
-@rule("CF010", "flip-idx-missing", Severity.WARNING, Effect.REWRITES, POSE)
+@rule("CF010", Severity.WARNING, Effect.REWRITES, POSE)
 def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` is missing in a pose dataset.
 
@@ -214,7 +214,7 @@ def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "kpt_shape", says, keypoints=config.kpt_shape[0])
 
 
-@rule("CF011", "flip-idx-length", Severity.FATAL, Effect.CRASHES, POSE)
+@rule("CF011", Severity.FATAL, Effect.CRASHES, POSE)
 def flip_idx_length(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` does not have one entry for each keypoint.
 
@@ -229,7 +229,7 @@ def flip_idx_length(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "flip_idx", says, entries=len(flip), keypoints=config.kpt_shape[0])
 
 
-@rule("CF012", "flip-idx-unusable", Severity.FATAL, Effect.CRASHES, POSE)
+@rule("CF012", Severity.FATAL, Effect.CRASHES, POSE)
 def flip_idx_unusable(config: DataConfig) -> Iterator[Hit]:
     """An entry of `flip_idx` is not the number of a keypoint.
 
@@ -245,7 +245,7 @@ def flip_idx_unusable(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "flip_idx", says, last=len(flip) - 1, wrong=tuple(map(shown, wrong[:4])))
 
 
-@rule("CF013", "flip-idx-not-mutual", Severity.ERROR, Effect.GARBAGE, POSE)
+@rule("CF013", Severity.ERROR, Effect.GARBAGE, POSE)
 def flip_idx_not_mutual(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` applied twice does not give back the keypoints.
 
@@ -262,7 +262,7 @@ def flip_idx_not_mutual(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "flip_idx", says, keypoints=tuple(wrong[:3]), mirrored=tuple(flip[i] for i in wrong[:3]))
 
 
-@rule("CF014", "flip-idx-against-names", Severity.WARNING, Effect.GARBAGE, POSE)
+@rule("CF014", Severity.WARNING, Effect.GARBAGE, POSE)
 def flip_idx_against_names(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` does not swap a keypoint named left with the one named right.
 
@@ -285,7 +285,7 @@ def flip_idx_against_names(config: DataConfig) -> Iterator[Hit]:
                 return
 
 
-@rule("CF015", "kpt-sigmas-unusable", Severity.FATAL, Effect.CRASHES, POSE)
+@rule("CF015", Severity.FATAL, Effect.CRASHES, POSE)
 def kpt_sigmas_unusable(config: DataConfig) -> Iterator[Hit]:
     """`kpt_oks_sigmas` is not one positive number for each keypoint.
 
@@ -305,7 +305,7 @@ def kpt_sigmas_unusable(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "kpt_oks_sigmas", says, **facts)
 
 
-@rule("CF016", "kpt-names-count", Severity.INFO, Effect.ACCEPTS, POSE)
+@rule("CF016", Severity.INFO, Effect.ACCEPTS, POSE)
 def kpt_names_count(config: DataConfig) -> Iterator[Hit]:
     """`kpt_names` does not have one name for each keypoint.
 
@@ -333,7 +333,7 @@ def _kpt_names(config: DataConfig) -> list[list[str]]:
     return [[str(name) for name in names] for names in lists if isinstance(names, list)]
 
 
-@rule("CF017", "nc-not-whole", Severity.INFO, Effect.REWRITES, LABELLED)
+@rule("CF017", Severity.INFO, Effect.REWRITES, LABELLED)
 def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
     """`nc` is written as text or with a decimal point.
 
@@ -347,7 +347,7 @@ def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "nc", "'nc' is {nc!r} and is read as {read}", nc=nc, read=int(float(nc)))
 
 
-@rule("CF018", "path-absolute", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CF018", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def path_absolute(config: DataConfig) -> Iterator[Hit]:
     """A path in data.yaml is absolute.
 
@@ -366,7 +366,7 @@ def path_absolute(config: DataConfig) -> Iterator[Hit]:
                 return
 
 
-@rule("CF019", "path-of-working-folder", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("CF019", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
     """`path:` is relative, and exists in the folder in which the program was started.
 
@@ -381,7 +381,7 @@ def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "path", says, path=given, folder=str(Path.cwd()))
 
 
-@rule("CF020", "training-key-in-data", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("CF020", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
     """data.yaml holds training arguments.
 
@@ -395,7 +395,7 @@ def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, found[0], "settings that have no effect here: {keys:,6}", keys=tuple(found))
 
 
-@rule("CF021", "class-name-unprintable", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("CF021", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def class_name_unprintable(config: DataConfig) -> Iterator[Hit]:
     """A class name is empty, has spaces around it or holds control characters.
 
@@ -410,7 +410,7 @@ def class_name_unprintable(config: DataConfig) -> Iterator[Hit]:
             yield _key_hit(config, "names", _NAMES[wrong], index=index, name=name[:60], wrong=wrong)
 
 
-@rule("CF022", "class-name-number", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CF022", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_name_number(config: DataConfig) -> Iterator[Hit]:
     """All classes are named by numbers.
 
@@ -425,7 +425,7 @@ def class_name_number(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "names", says, classes=len(names), names=tuple(names[:_SHOWN]))
 
 
-@rule("CF023", "names-missing", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CF023", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def names_missing(config: DataConfig) -> Iterator[Hit]:
     """data.yaml gives the number of classes, but no names.
 
@@ -438,7 +438,7 @@ def names_missing(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "nc", "'nc: {nc}' without 'names'", nc=config.raw.get("nc"))
 
 
-@rule("CF024", "val-inside-train", Severity.ERROR, Effect.ACCEPTS, LABELLED)
+@rule("CF024", Severity.ERROR, Effect.ACCEPTS, LABELLED)
 def val_inside_train(config: DataConfig) -> Iterator[Hit]:
     """`train` is the same path as `val` or `test`, or a folder that holds it.
 
@@ -460,7 +460,7 @@ def val_inside_train(config: DataConfig) -> Iterator[Hit]:
                 break
 
 
-@rule("CF025", "validation-key", Severity.INFO, Effect.REWRITES, LABELLED)
+@rule("CF025", Severity.INFO, Effect.REWRITES, LABELLED)
 def validation_key(config: DataConfig) -> Iterator[Hit]:
     """data.yaml has the key `validation`.
 
@@ -475,7 +475,7 @@ def validation_key(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "validation", says)
 
 
-@rule("CF026", "key-overwritten", Severity.INFO, Effect.REWRITES, LABELLED)
+@rule("CF026", Severity.INFO, Effect.REWRITES, LABELLED)
 def key_overwritten(config: DataConfig) -> Iterator[Hit]:
     """data.yaml holds the key `yaml_file`.
 
@@ -488,7 +488,7 @@ def key_overwritten(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, "yaml_file", "'yaml_file' is overwritten when the file is read")
 
 
-@rule("CF027", "class-name-slash", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("CF027", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_name_slash(config: DataConfig) -> Iterator[Hit]:
     """A class name holds a slash.
 
@@ -502,7 +502,7 @@ def class_name_slash(config: DataConfig) -> Iterator[Hit]:
             yield _key_hit(config, "names", "class {index} is named {name!r}", index=index, name=name[:60])
 
 
-@rule("CF028", "path-nowhere", Severity.FATAL, Effect.CRASHES, LABELLED)
+@rule("CF028", Severity.FATAL, Effect.CRASHES, LABELLED)
 def path_nowhere(config: DataConfig) -> Iterator[Hit]:
     """The paths of the splits lead nowhere; the images lie elsewhere, most often beside the yaml.
 
@@ -523,7 +523,7 @@ def path_nowhere(config: DataConfig) -> Iterator[Hit]:
     yield _key_hit(config, key, says, split=first.key, path=str(first.looked), found=found, foreign=first.foreign)
 
 
-@rule("CF029", "val-empty", Severity.FATAL, Effect.CRASHES, LABELLED)
+@rule("CF029", Severity.FATAL, Effect.CRASHES, LABELLED)
 def val_empty(config: DataConfig) -> Iterator[Hit]:
     """`val` is empty.
 
@@ -537,7 +537,7 @@ def val_empty(config: DataConfig) -> Iterator[Hit]:
         yield _key_hit(config, key, "'{key}' is empty: {given!r}", key=key, given=config.raw[key])
 
 
-@rule("CF030", "data-yaml-missing", Severity.FATAL, Effect.CRASHES, LABELLED)
+@rule("CF030", Severity.FATAL, Effect.CRASHES, LABELLED)
 def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
     """There are images and labels, but no data.yaml.
 
@@ -560,7 +560,7 @@ def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
     yield Hit(str(config.yaml_file), says, values={**splits, "source": source, "names": names})
 
 
-@rule("FS062", "image-list-too-long", Severity.ERROR, Effect.ACCEPTS, LABELLED)
+@rule("FS062", Severity.ERROR, Effect.ACCEPTS, LABELLED)
 def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
     """A list of images has more than 10 million lines, or 256 MB.
 
@@ -577,7 +577,7 @@ def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
                 yield Hit(str(path), says, values={"size": size})
 
 
-@rule("CF031", "list-paths-nowhere", Severity.FATAL, Effect.CRASHES, LABELLED)
+@rule("CF031", Severity.FATAL, Effect.CRASHES, LABELLED)
 def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
     """The lines of a list of images lead nowhere; the images lie beside the list, or in the folder of the dataset.
 

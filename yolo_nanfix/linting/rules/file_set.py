@@ -84,7 +84,7 @@ def _difference(path: str, wanted: str) -> str:
     return "case" if one.lower() == other.lower() else "suffix"
 
 
-@rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
+@rule("FS001", Severity.ERROR, Effect.DROPS)
 def image_missing(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """A list names an image that does not exist, or a link in a folder leads nowhere.
 
@@ -100,7 +100,7 @@ def image_missing(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield Hit(image.file, says, split=image.split, image=image.file, values={"link": link})
 
 
-@rule("FS002", "label-missing", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("FS002", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def label_missing(table: Table) -> Iterator[Hit]:
     """Some images of a split have no label file.
 
@@ -117,7 +117,7 @@ def label_missing(table: Table) -> Iterator[Hit]:
             yield Hit(str(Path(bare[0]).parent), says, split=split, values=values)
 
 
-@rule("FS061", "labels-elsewhere", Severity.WARNING, Effect.GARBAGE, LABELLED)
+@rule("FS061", Severity.WARNING, Effect.GARBAGE, LABELLED)
 def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) -> Iterator[Hit]:
     """Many images of a split have no label file, and files with their names lie in another folder of the dataset.
 
@@ -137,7 +137,7 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
                 yield Hit(home_of(table, split), says, split=split, values=values, explains=explains)
 
 
-@rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES, LABELLED)
+@rule("FS003", Severity.FATAL, Effect.CRASHES, LABELLED)
 def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the train split has a label file.
 
@@ -155,7 +155,7 @@ def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig
         yield from _without_labels("train", table, config, "ValueError")
 
 
-@rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("FS004", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def val_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the val split has a label file.
 
@@ -167,7 +167,7 @@ def val_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     yield from _without_labels("val", table, config)
 
 
-@rule("FS057", "test-unlabelled", Severity.WARNING, Effect.GARBAGE, LABELLED)
+@rule("FS057", Severity.WARNING, Effect.GARBAGE, LABELLED)
 def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the test split has a label file.
 
@@ -226,7 +226,7 @@ def _bare_by_stem(table: Table) -> dict[str, int]:
     return {Path(table.files[i]).stem: int(i) for i in np.flatnonzero(~table.labelled)}
 
 
-@rule("FS005", "label-orphan", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("FS005", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
     """A label file has no image.
 
@@ -244,7 +244,7 @@ def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Itera
             yield Hit(path, "no image belongs to this label file")
 
 
-@rule("FS006", "label-misplaced", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("FS006", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     """The label file of an image lies where Ultralytics does not look.
 
@@ -260,7 +260,7 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
             yield image_hit(table, image, "should be {wanted}", path, wanted=table.labels[image])
 
 
-@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("FS007", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def label_shared(table: Table) -> Iterator[Hit]:
     """Two images share one label file.
 
@@ -278,7 +278,7 @@ def label_shared(table: Table) -> Iterator[Hit]:
             yield image_hit(table, image, "shares the label file with {other!n}", other=table.files[first])
 
 
-@rule("FS008", "image-repeated", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS008", Severity.WARNING, Effect.ACCEPTS)
 def image_repeated(table: Table) -> Iterator[Hit]:
     """One image file occurs several times in a split.
 
@@ -301,7 +301,7 @@ def image_repeated(table: Table) -> Iterator[Hit]:
                 yield Hit(file, says, split=split, image=file, values=values)
 
 
-@rule("FS009", "image-in-two-splits", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS009", Severity.WARNING, Effect.ACCEPTS)
 def image_in_two_splits(table: Table) -> Iterator[Hit]:
     """Train and another split share image files.
 
@@ -320,7 +320,7 @@ def image_in_two_splits(table: Table) -> Iterator[Hit]:
             yield Hit(str(Path(shared[0]).parent), says, split=split, values=values)
 
 
-@rule("FS010", "npy-replaces-image", Severity.INFO, Effect.ACCEPTS)
+@rule("FS010", Severity.INFO, Effect.ACCEPTS)
 def npy_replaces_image(table: Table) -> Iterator[Hit]:
     """There are arrays of the same size beside the images.
 
@@ -338,7 +338,7 @@ def npy_replaces_image(table: Table) -> Iterator[Hit]:
         yield Hit(folder, says, split=split, values={"arrays": len(files), **some(files)})
 
 
-@rule("FS011", "npy-unlike-image", Severity.ERROR, Effect.GARBAGE)
+@rule("FS011", Severity.ERROR, Effect.GARBAGE)
 def npy_unlike_image(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The array beside an image differs from it in size or type.
 
@@ -358,7 +358,7 @@ def npy_unlike_image(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield Hit(image.npy, says, split=image.split, image=image.file, values=values)
 
 
-@rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES, autofix=unsafe(Operation.QUARANTINE))
+@rule("FS012", Severity.WARNING, Effect.REWRITES, autofix=unsafe(Operation.QUARANTINE))
 def npy_unusable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The array beside an image cannot serve as its pixels.
 
@@ -380,7 +380,7 @@ def npy_unusable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit
             yield Hit(image.npy, says, split=image.split, image=image.file, values=values)
 
 
-@rule("FS055", "split-unusable", Severity.FATAL, Effect.CRASHES)
+@rule("FS055", Severity.FATAL, Effect.CRASHES)
 def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
     """No image of train, or of val, can be used.
 
@@ -396,7 +396,7 @@ def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
             yield _unusable(table, fates[split], split, error)
 
 
-@rule("FS056", "test-unusable", Severity.WARNING, Effect.CRASHES)
+@rule("FS056", Severity.WARNING, Effect.CRASHES)
 def test_unusable(fates: Fates, table: Table) -> Iterator[Hit]:
     """No image of test can be used.
 
@@ -409,7 +409,7 @@ def test_unusable(fates: Fates, table: Table) -> Iterator[Hit]:
         yield _unusable(table, fates["test"], "test")
 
 
-@rule("FS058", "set-of-boxes", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
+@rule("FS058", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
 def set_of_boxes(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All label files hold plain boxes, and the task needs polygons.
 

@@ -68,7 +68,7 @@ def _with_fault(images: Images, fault: str, says: str) -> Iterator[Hit]:
             yield hit(image, says, reason=image.header.reason)
 
 
-@rule("IM001", "image-unreadable", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM001", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def image_unreadable(unusual: Images) -> Iterator[Hit]:
     """The file is not an image that Pillow can open.
 
@@ -80,7 +80,7 @@ def image_unreadable(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "unreadable", "cannot be opened as an image ({reason})")
 
 
-@rule("IM002", "image-empty", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM002", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def image_empty(unusual: Images) -> Iterator[Hit]:
     """The file has no bytes.
 
@@ -92,7 +92,7 @@ def image_empty(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "empty", "the file has 0 bytes")
 
 
-@rule("IM003", "image-truncated", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMPLETE))
+@rule("IM003", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMPLETE))
 def image_truncated(unusual: Images) -> Iterator[Hit]:
     """The image data breaks off or is damaged.
 
@@ -104,7 +104,7 @@ def image_truncated(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "truncated", "the image data is damaged or breaks off ({reason})")
 
 
-@rule("IM004", "jpeg-trailing-bytes", Severity.ERROR, Effect.REWRITES, autofix=unsafe(Operation.END))
+@rule("IM004", Severity.ERROR, Effect.REWRITES, autofix=unsafe(Operation.END))
 def jpeg_trailing_bytes(unusual: Images) -> Iterator[Hit]:
     """A JPEG that decodes does not end at its end marker.
 
@@ -116,7 +116,7 @@ def jpeg_trailing_bytes(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "trailing", "the JPEG decodes, but does not end at its end marker FF D9")
 
 
-@rule("IM005", "image-under-ten-pixels", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM005", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
     """A side of the image has fewer than 10 pixels.
 
@@ -131,7 +131,7 @@ def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, size=(header.width, header.height), least=MIN_SIDE)
 
 
-@rule("IM006", "format-not-supported", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM006", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def format_not_supported(unusual: Images) -> Iterator[Hit]:
     """The content is of an image format that Ultralytics does not train on.
 
@@ -145,7 +145,7 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
             yield hit(image, "the content is {format}, which Ultralytics does not take", format=header.format)
 
 
-@rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.RENAME))
+@rule("IM007", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.RENAME))
 def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     """The content is of another format than the suffix says.
 
@@ -160,7 +160,7 @@ def content_against_suffix(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, suffix=image.suffix, format=header.format)
 
 
-@rule("IM008", "pixel-count-huge", Severity.INFO, Effect.ACCEPTS)
+@rule("IM008", Severity.INFO, Effect.ACCEPTS)
 def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The image has more pixels than Pillow considers safe.
 
@@ -182,7 +182,7 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
             yield hit(image, says, **values)
 
 
-@rule("IM018", "decompression-bomb", Severity.ERROR, Effect.DROPS)
+@rule("IM018", Severity.ERROR, Effect.DROPS)
 def decompression_bomb(unusual: Images) -> Iterator[Hit]:
     """The header claims more pixels than Pillow opens.
 
@@ -197,7 +197,7 @@ def decompression_bomb(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, millions=BOMB_PIXELS / 1e6, reason=image.header.reason)
 
 
-@rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM019", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def not_an_image(unusual: Images) -> Iterator[Hit]:
     """A file with the name of an image is not an image.
 
@@ -209,7 +209,7 @@ def not_an_image(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "foreign", "no image: {reason}")
 
 
-@rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
+@rule("IM020", Severity.INFO, Effect.ACCEPTS)
 def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """EXIF says that the image is to be rotated or mirrored before it is shown.
 
@@ -232,7 +232,7 @@ def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
             yield hit(image, says, **values, turned=turned)
 
 
-@rule("IM021", "color-cmyk", Severity.INFO, Effect.ACCEPTS)
+@rule("IM021", Severity.INFO, Effect.ACCEPTS)
 def color_cmyk(unusual: Images) -> Iterator[Hit]:
     """The colours of the image are CMYK, as for printing.
 
@@ -246,7 +246,7 @@ def color_cmyk(unusual: Images) -> Iterator[Hit]:
             yield hit(image, "the colours are CMYK, which is converted without a colour profile")
 
 
-@rule("IM022", "color-palette", Severity.INFO, Effect.ACCEPTS)
+@rule("IM022", Severity.INFO, Effect.ACCEPTS)
 def color_palette(unusual: Images) -> Iterator[Hit]:
     """The image has a palette, or one bit a pixel.
 
@@ -262,7 +262,7 @@ def color_palette(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, mode=header.mode)
 
 
-@rule("IM023", "alpha-dropped", Severity.INFO, Effect.ACCEPTS)
+@rule("IM023", Severity.INFO, Effect.ACCEPTS)
 def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Iterator[Hit]:
     """Images of a folder have transparent pixels, and alpha is dropped.
 
@@ -294,7 +294,7 @@ def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Ite
         yield Hit(folder, says, split=table.split_of(image), values=values)
 
 
-@rule("IM024", "grey-in-color-set", Severity.INFO, Effect.ACCEPTS)
+@rule("IM024", Severity.INFO, Effect.ACCEPTS)
 def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A set with 3 channels holds grey images.
 
@@ -312,7 +312,7 @@ def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(Path(grey[0]).parent), says, values=values)
 
 
-@rule("IM025", "more-than-8-bits", Severity.INFO, Effect.REWRITES)
+@rule("IM025", Severity.INFO, Effect.REWRITES)
 def more_than_8_bits(unusual: Images) -> Iterator[Hit]:
     """The image has 9 to 16 bits a sample.
 
@@ -326,7 +326,7 @@ def more_than_8_bits(unusual: Images) -> Iterator[Hit]:
             yield hit(image, "{bits} bits a sample; training sees 8", bits=header.bits)
 
 
-@rule("IM026", "several-frames", Severity.INFO, Effect.ACCEPTS)
+@rule("IM026", Severity.INFO, Effect.ACCEPTS)
 def several_frames(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The file holds several frames or pages, of which one is trained on.
 
@@ -344,7 +344,7 @@ def several_frames(unusual: Images, config: DataConfig) -> Iterator[Hit]:
             yield hit(image, says, frames=header.frames, format=header.format, still_apart=apart)
 
 
-@rule("IM027", "extreme-aspect", Severity.INFO, Effect.ACCEPTS)
+@rule("IM027", Severity.INFO, Effect.ACCEPTS)
 def extreme_aspect(unusual: Images) -> Iterator[Hit]:
     """One side of the image is more than ten times the other.
 
@@ -360,7 +360,7 @@ def extreme_aspect(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, size=(header.width, header.height), ratio=long / short)
 
 
-@rule("IM039", "grey-by-gamma", Severity.WARNING, Effect.REWRITES)
+@rule("IM039", Severity.WARNING, Effect.REWRITES)
 def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
     """With one channel, some colour images are converted to grey by the gamma in their file, others without.
 

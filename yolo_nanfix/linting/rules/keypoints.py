@@ -34,7 +34,7 @@ ABOUT_POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "
 _VISIBILITY = "has visibility {visibility}"
 
 
-@rule("KP001", "visibility-odd", Severity.WARNING, Effect.ACCEPTS, POSE)
+@rule("KP001", Severity.WARNING, Effect.ACCEPTS, POSE)
 def visibility_odd(labels: Labels, images: Images) -> Iterator[Hit]:
     """The visibility of a keypoint is neither 0, 1 nor 2.
 
@@ -48,7 +48,7 @@ def visibility_odd(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _point_hits(labels, images, other, _VISIBILITY, visibility=seen)
 
 
-@rule("KP002", "visibility-negative", Severity.ERROR, Effect.DROPS, POSE)
+@rule("KP002", Severity.ERROR, Effect.DROPS, POSE)
 def visibility_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     """The visibility of a keypoint is negative.
 
@@ -60,7 +60,7 @@ def visibility_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _point_hits(labels, images, labels.visible < LOW, _VISIBILITY, visibility=labels.visible)
 
 
-@rule("KP003", "keypoint-over-one", Severity.ERROR, Effect.DROPS, POSE)
+@rule("KP003", Severity.ERROR, Effect.DROPS, POSE)
 def keypoint_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """A coordinate of a keypoint is above 1.01.
 
@@ -74,7 +74,7 @@ def keypoint_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _point_hits(labels, images, far > HIGH, says, point=labels.points, pixels=pixels)
 
 
-@rule("KP004", "keypoint-below-zero", Severity.ERROR, Effect.DROPS, POSE)
+@rule("KP004", Severity.ERROR, Effect.DROPS, POSE)
 def keypoint_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """A coordinate of a keypoint is below -0.01.
 
@@ -87,7 +87,7 @@ def keypoint_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _point_hits(labels, images, below, "is at {point}: below -0.01", point=labels.points)
 
 
-@rule("KP005", "keypoint-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, POSE)
+@rule("KP005", Severity.WARNING, Effect.ACCEPTS, POSE)
 def keypoint_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A visible keypoint is outside the image, but within the tolerance of one percent.
 
@@ -102,7 +102,7 @@ def keypoint_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _point_hits(labels, images, mask, "is at {point}: outside 0-1", point=labels.points)
 
 
-@rule("KP006", "keypoints-all-invisible", Severity.INFO, Effect.ACCEPTS, POSE)
+@rule("KP006", Severity.INFO, Effect.ACCEPTS, POSE)
 def keypoints_all_invisible(labels: Labels, images: Images) -> Iterator[Hit]:
     """No keypoint of an object is visible.
 
@@ -117,7 +117,7 @@ def keypoints_all_invisible(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "no keypoint is visible")
 
 
-@rule("KP007", "keypoint-at-corner", Severity.ERROR, Effect.GARBAGE, POSE)
+@rule("KP007", Severity.ERROR, Effect.GARBAGE, POSE)
 def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A keypoint at 0 0 counts as visible.
 
@@ -132,7 +132,7 @@ def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> It
     yield from _point_hits(labels, images, mask, says, dims=config.kpt_dims)
 
 
-@rule("KP008", "keypoint-far-from-box", Severity.WARNING, Effect.ACCEPTS, POSE)
+@rule("KP008", Severity.WARNING, Effect.ACCEPTS, POSE)
 def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     """A visible keypoint is outside its box, by more than half of the box's longer side.
 
@@ -151,7 +151,7 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _point_hits(labels, images, mask, "is outside the box by {far:.1f} of it", far=out / side)
 
 
-@rule("KP009", "keypoints-coincide", Severity.WARNING, Effect.ACCEPTS, POSE)
+@rule("KP009", Severity.WARNING, Effect.ACCEPTS, POSE)
 def keypoints_coincide(labels: Labels, images: Images) -> Iterator[Hit]:
     """All visible keypoints of an object are at one point.
 
@@ -173,7 +173,7 @@ def keypoints_coincide(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows[same], "all visible keypoints are at {point}", point=labels.points[spot])
 
 
-@rule("KP010", "keypoints-missing", Severity.ERROR, Effect.DROPS, POSE)
+@rule("KP010", Severity.ERROR, Effect.DROPS, POSE)
 def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A row of a pose label holds a box without keypoints.
 
@@ -191,7 +191,7 @@ def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Ite
         )
 
 
-@rule("KP012", "pose-set-of-boxes", Severity.ERROR, Effect.DROPS, POSE)
+@rule("KP012", Severity.ERROR, Effect.DROPS, POSE)
 def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The rows of a pose set are plain boxes, without keypoints.
 
@@ -212,14 +212,7 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
 
 
-@rule(
-    "KP013",
-    "keypoints-in-pixels",
-    Severity.ERROR,
-    Effect.DROPS,
-    POSE,
-    autofix=unsafe(Operation.REREAD, "writes the keypoints normalised"),
-)
+@rule("KP013", Severity.ERROR, Effect.DROPS, POSE, autofix=unsafe(Operation.REREAD, "writes the keypoints normalised"))
 def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The keypoints of the set are pixels, or percent, and its boxes are normalised.
 
@@ -244,7 +237,7 @@ def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(ABOUT_POINTS))
 
 
-@rule("KP011", "keypoint-dimensions", Severity.ERROR, Effect.DROPS, POSE)
+@rule("KP011", Severity.ERROR, Effect.DROPS, POSE)
 def keypoint_dimensions(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A row has visibilities although `kpt_shape` says that there are none, or the other way round.
 

@@ -46,7 +46,7 @@ _EXPLAINED = (
 """What else is found where rows cannot be read, or a confidence and a track number are read as a corner."""
 
 
-@rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.RECODE))
+@rule("TX001", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.RECODE))
 def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file is not UTF-8 text.
 
@@ -63,7 +63,7 @@ def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, bad.file, says, bad.line, values)
 
 
-@rule("TX002", "not-a-number", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("TX002", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A row holds something that is not a number.
 
@@ -80,7 +80,7 @@ def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator
     yield from bad_hits(labels, images, "number", "{text!r} is not a number", plain)
 
 
-@rule("TX003", "comma-separated", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMMAS))
+@rule("TX003", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMMAS))
 def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row is separated by commas or semicolons, or has decimal commas.
 
@@ -95,7 +95,7 @@ def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "comma", says, lambda text: ";" not in text)
 
 
-@rule("TX004", "comment-in-label", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMMENT))
+@rule("TX004", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMMENT))
 def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds a comment.
 
@@ -107,7 +107,7 @@ def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "comment", "{text!r} holds a comment")
 
 
-@rule("TX005", "column-count", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("TX005", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def column_count(labels: Labels, images: Images, config: DataConfig, task: str) -> Iterator[Hit]:
     """A row has a number of columns that no label format has.
 
@@ -132,7 +132,7 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
             yield file_hit(labels, images, bad.file, says, bad.line, values)
 
 
-@rule("TX006", "boxes-among-polygons", Severity.ERROR, Effect.DROPS, NOT_POSE)
+@rule("TX006", Severity.ERROR, Effect.DROPS, NOT_POSE)
 def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     """A file mixes boxes and polygons.
 
@@ -146,7 +146,7 @@ def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     )
 
 
-@rule("TX007", "row-of-seven", Severity.ERROR, Effect.DROPS, ("detect",), autofix=unsafe(Operation.SEVEN))
+@rule("TX007", Severity.ERROR, Effect.DROPS, ("detect",), autofix=unsafe(Operation.SEVEN))
 def row_of_seven(table: Table) -> Iterator[Hit]:
     """All rows of a file have seven columns, as trackers write them: class, box, confidence, number of the track.
 
@@ -177,7 +177,7 @@ def tracked(table: Table) -> NDArray[np.bool_]:
     return np.asarray((tracked > 0) & (tracked == table.lines) & sure)
 
 
-@rule("TX008", "polygons-for-detect", Severity.INFO, Effect.ACCEPTS, ("detect",))
+@rule("TX008", Severity.INFO, Effect.ACCEPTS, ("detect",))
 def polygons_for_detect(table: Table) -> Iterator[Hit]:
     """Label files hold polygons, and the task is detect.
 
@@ -194,7 +194,7 @@ def polygons_for_detect(table: Table) -> Iterator[Hit]:
         yield Hit(table.labels[first], says, split=table.split_of(first), values=values)
 
 
-@rule("TX009", "boxes-for-segment", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
+@rule("TX009", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
 def boxes_for_segment(labels: Labels, images: Images) -> Iterator[Hit]:
     """A file holds plain boxes, and the task needs polygons.
 
@@ -209,7 +209,7 @@ def boxes_for_segment(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, index, "holds boxes of 5 columns where polygons are needed")
 
 
-@rule("TX010", "label-nan", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("TX010", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds NaN.
 
@@ -221,7 +221,7 @@ def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, np.flatnonzero(np.isnan(labels.extra)), "the row holds nan")
 
 
-@rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("TX011", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     """A row holds an infinite number.
 
@@ -237,7 +237,7 @@ def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the row holds {number}", number=labels.extra[rows])
 
 
-@rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.SPELLING))
+@rule("TX012", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.SPELLING))
 def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     """A number is spelt with underscores or with digits outside ASCII.
 
@@ -252,7 +252,7 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
         yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text, "number": number})
 
 
-@rule("TX013", "row-of-six", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COLUMNS))
+@rule("TX013", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COLUMNS))
 def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row has six columns: a confidence or an angle after the box.
 
@@ -265,7 +265,7 @@ def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "columns", says, number=SIX, name="columns")
 
 
-@rule("TX014", "class-name-for-number", Severity.ERROR, Effect.DROPS)
+@rule("TX014", Severity.ERROR, Effect.DROPS)
 def class_name_for_number(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A row holds the name of a class where its number belongs.
 
@@ -278,7 +278,7 @@ def class_name_for_number(labels: Labels, images: Images, config: DataConfig) ->
     yield from bad_hits(labels, images, "number", says, _class_words(config).__contains__)
 
 
-@rule("TX015", "label-nul-bytes", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
+@rule("TX015", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds NUL bytes.
 
@@ -290,7 +290,7 @@ def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "number", "{text!r} holds NUL bytes", _has_nul)
 
 
-@rule("TX016", "byte-order-mark-inside", Severity.ERROR, Effect.DROPS, autofix=safe(Operation.MARK))
+@rule("TX016", Severity.ERROR, Effect.DROPS, autofix=safe(Operation.MARK))
 def byte_order_mark_inside(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row begins with an invisible byte order mark.
 
@@ -302,7 +302,7 @@ def byte_order_mark_inside(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "number", "{text!r} begins with a byte order mark", _has_mark)
 
 
-@rule("TX017", "label-markup", Severity.ERROR, Effect.DROPS)
+@rule("TX017", Severity.ERROR, Effect.DROPS)
 def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
     """A label file holds XML, HTML or JSON.
 
@@ -319,7 +319,7 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text[:60]})
 
 
-@rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.WITHOUT_NUMBER))
+@rule("TX023", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.WITHOUT_NUMBER))
 def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All rows have one column too many: a whole number beside the class, the id of an instance or of a track.
 
@@ -340,14 +340,7 @@ def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
 
 
-@rule(
-    "TX027",
-    "prediction-columns",
-    Severity.ERROR,
-    Effect.DROPS,
-    ("segment", "obb", "pose"),
-    autofix=unsafe(Operation.WITHOUT_BEHIND),
-)
+@rule("TX027", Severity.ERROR, Effect.DROPS, ("segment", "obb", "pose"), autofix=unsafe(Operation.WITHOUT_BEHIND))
 def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Rows are predictions with more columns at their end: a confidence, a track number, or both.
 
@@ -383,7 +376,7 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(_EXPLAINED))
 
 
-@rule("TX018", "byte-order-mark", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.BOM))
+@rule("TX018", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.BOM))
 def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file begins with a byte order mark.
 
@@ -395,7 +388,7 @@ def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "mark", "begins with a byte order mark")
 
 
-@rule("TX019", "line-ends-mixed", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.LINE_ENDS))
+@rule("TX019", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.LINE_ENDS))
 def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
     """The lines of the label file end in different ways, or in bare carriage returns.
 
@@ -412,7 +405,7 @@ def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
     )
 
 
-@rule("TX030", "label-file-too-large", Severity.FATAL, Effect.ACCEPTS)
+@rule("TX030", Severity.FATAL, Effect.ACCEPTS)
 def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file has more than 64 MB.
 
@@ -425,7 +418,7 @@ def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "large", says, name="bytes", limit=LABEL_BYTES >> 20)
 
 
-@rule("TX031", "label-rows-too-many", Severity.FATAL, Effect.ACCEPTS)
+@rule("TX031", Severity.FATAL, Effect.ACCEPTS)
 def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file has more than 100 000 lines, or 5 million numbers.
 
@@ -442,7 +435,7 @@ def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "numbers", says, name="numbers", limit=NUMBERS)
 
 
-@rule("TX032", "label-line-too-long", Severity.FATAL, Effect.ACCEPTS)
+@rule("TX032", Severity.FATAL, Effect.ACCEPTS)
 def label_line_too_long(labels: Labels, images: Images) -> Iterator[Hit]:
     """A line of the label file has more than 1 MB.
 

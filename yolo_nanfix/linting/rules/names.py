@@ -40,7 +40,7 @@ def _last_part(path: str) -> str:
     return path.rpartition(os.sep)[2]
 
 
-@rule("FS013", "label-name-case", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("FS013", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
     """The name of a label file differs from the one that is looked for only in case.
 
@@ -52,7 +52,7 @@ def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> It
     yield from _twin_hits(strays, table, census, "case")
 
 
-@rule("FS014", "label-name-unicode", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("FS014", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
     """A label file has its name in another Unicode form than the image.
 
@@ -64,7 +64,7 @@ def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) ->
     yield from _twin_hits(strays, table, census, "unicode")
 
 
-@rule("FS015", "label-name-suffix", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("FS015", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
     """The name of a label file has a suffix or a space too many.
 
@@ -83,7 +83,7 @@ def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str)
             yield image_hit(table, image, _DIFFERS[kind], path, wanted=table.labels[image])
 
 
-@rule("FS016", "label-link-broken", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("FS016", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_link_broken(table: Table) -> Iterator[Hit]:
     """A label file is a link that leads nowhere, or a folder.
 
@@ -104,7 +104,7 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
             yield image_hit(table, image, says, label, exists=exists)
 
 
-@rule("FS019", "name-ends-in-blank", Severity.ERROR, Effect.DROPS)
+@rule("FS019", Severity.ERROR, Effect.DROPS)
 def name_ends_in_blank(census: Census) -> Iterator[Hit]:
     """The name of an image or label ends in a space.
 
@@ -119,7 +119,7 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
             yield Hit(other.path, "the name is {name!r}", values={"name": other.name})
 
 
-@rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS023", Severity.WARNING, Effect.ACCEPTS)
 def name_control_character(table: Table) -> Iterator[Hit]:
     """The name of an image holds a newline, a tab or another control character.
 
@@ -136,7 +136,7 @@ def name_control_character(table: Table) -> Iterator[Hit]:
             yield image_hit(table, i, "the name is {name!a}", name=_last_part(file))
 
 
-@rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS024", Severity.WARNING, Effect.ACCEPTS)
 def name_case_clash(table: Table) -> Iterator[Hit]:
     """The names of two files differ only in case.
 
@@ -155,7 +155,7 @@ def name_case_clash(table: Table) -> Iterator[Hit]:
             yield image_hit(table, i, "differs from {other!n} in case only", other=table.files[other])
 
 
-@rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS)
+@rule("FS025", Severity.INFO, Effect.ACCEPTS)
 def name_awkward(table: Table) -> Iterator[Hit]:
     """Names of images hold spaces, brackets or letters beyond ASCII.
 
@@ -177,7 +177,7 @@ def name_awkward(table: Table) -> Iterator[Hit]:
         yield Hit(folder, says, split=split, values={"names": len(awkward), **some(awkward)})
 
 
-@rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS)
+@rule("FS026", Severity.INFO, Effect.ACCEPTS)
 def path_long(table: Table) -> Iterator[Hit]:
     """The path of an image is very long.
 
@@ -211,7 +211,7 @@ def _grouped(others: Iterable[Other]) -> Iterator[tuple[str, str, list[str]]]:
         yield folder, suffix, sorted(names)
 
 
-@rule("FS017", "link-loop", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS017", Severity.WARNING, Effect.ACCEPTS)
 def link_loop(census: Census) -> Iterator[Hit]:
     """A link leads to a folder above it.
 
@@ -226,7 +226,7 @@ def link_loop(census: Census) -> Iterator[Hit]:
             yield Hit(other.path, "a link to the folder above, {target}", values=values)
 
 
-@rule("FS018", "image-suffix-ignored", Severity.ERROR, Effect.DROPS)
+@rule("FS018", Severity.ERROR, Effect.DROPS)
 def image_suffix_ignored(census: Census) -> Iterator[Hit]:
     """Images have a suffix that Ultralytics does not list.
 
@@ -241,7 +241,7 @@ def image_suffix_ignored(census: Census) -> Iterator[Hit]:
         yield Hit(folder, "{files} .{suffix} files are never listed: {examples:,}{more:more}", values=values)
 
 
-@rule("FS020", "image-hidden", Severity.WARNING, Effect.DROPS, LABELLED)
+@rule("FS020", Severity.WARNING, Effect.DROPS, LABELLED)
 def image_hidden(census: Census) -> Iterator[Hit]:
     """Images are hidden: their name, or that of a folder, begins with a dot.
 
@@ -266,7 +266,7 @@ def _images_in(folder: str) -> list[str]:
     return sorted(name for name in names_in(folder) if is_image(name) and name[0] != ".")
 
 
-@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED)
+@rule("FS021", Severity.WARNING, Effect.DROPS, LABELLED)
 def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
     """The folder of labels holds images.
 
@@ -284,7 +284,7 @@ def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
             yield Hit(folder, "{images:image|images} among the labels: {examples:,}{more:more}", values=values)
 
 
-@rule("FS022", "annotation-unread", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("FS022", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
     """Images without a label file have annotations in another format beside them.
 
@@ -306,7 +306,7 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
         yield Hit(folder, says, values={"images": len(names), "suffix": suffix, **some(names), **about})
 
 
-@rule("FS027", "npy-orphan", Severity.INFO, Effect.ACCEPTS)
+@rule("FS027", Severity.INFO, Effect.ACCEPTS)
 def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
     """Arrays among the images belong to no image.
 
@@ -324,7 +324,7 @@ def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
         yield Hit(folder, "{arrays:array|arrays} of no image: {examples:,}{more:more}", values=values)
 
 
-@rule("FS028", "cache-older-than-labels", Severity.INFO, Effect.ACCEPTS)
+@rule("FS028", Severity.INFO, Effect.ACCEPTS)
 def cache_older_than_labels(census: Census) -> Iterator[Hit]:
     """Ultralytics' cache is older than the folder that it describes.
 
@@ -344,7 +344,7 @@ def cache_older_than_labels(census: Census) -> Iterator[Hit]:
             continue
 
 
-@rule("FS029", "folder-empty", Severity.INFO, Effect.ACCEPTS)
+@rule("FS029", Severity.INFO, Effect.ACCEPTS)
 def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]:
     """A folder of images or labels is empty.
 
@@ -359,7 +359,7 @@ def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]
             yield Hit(folder, "the folder is empty")
 
 
-@rule("FS060", "images-in-no-split", Severity.INFO, Effect.ACCEPTS, LABELLED)
+@rule("FS060", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> Iterator[Hit]:
     """Images lie beside those of the splits, but are in no split.
 

@@ -27,7 +27,7 @@ FILLED = 0.7
 """A quadrilateral that fills less of its rectangle is far from being one."""
 
 
-@rule("OB001", "corner-outside-image", Severity.WARNING, Effect.ACCEPTS, OBB)
+@rule("OB001", Severity.WARNING, Effect.ACCEPTS, OBB)
 def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     """A corner of an oriented box is outside the image by more than a pixel.
 
@@ -46,7 +46,7 @@ def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, boxes.rows[chosen], says, spill=spill[chosen])
 
 
-@rule("OB002", "obb-area-zero", Severity.ERROR, Effect.ACCEPTS, OBB, autofix=unsafe(Operation.DROP))
+@rule("OB002", Severity.ERROR, Effect.ACCEPTS, OBB, autofix=unsafe(Operation.DROP))
 def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """All corners of an oriented box lie on one line, or at one point.
 
@@ -59,7 +59,7 @@ def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, boxes.rows[flat(boxes)], "the corners lie on one line: area 0")
 
 
-@rule("OB003", "obb-corner-repeated", Severity.WARNING, Effect.REWRITES, OBB)
+@rule("OB003", Severity.WARNING, Effect.REWRITES, OBB)
 def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two corners of an oriented box are the same: it is a triangle.
 
@@ -76,7 +76,7 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, boxes.rows[rows[chosen]], "two corners are the same: a triangle")
 
 
-@rule("OB004", "obb-corners-crossing", Severity.INFO, Effect.REWRITES, OBB)
+@rule("OB004", Severity.INFO, Effect.REWRITES, OBB)
 def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     """The corners of an oriented box are not in the order of its outline.
 
@@ -90,7 +90,7 @@ def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the outline through the four corners crosses itself")
 
 
-@rule("OB005", "obb-not-rectangular", Severity.WARNING, Effect.REWRITES, OBB)
+@rule("OB005", Severity.WARNING, Effect.REWRITES, OBB)
 def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
     """The corners of an oriented box fill less than 70 % of the smallest rectangle around them.
 
@@ -108,7 +108,7 @@ def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, boxes.rows[rows[chosen]], says, filled=filled[chosen])
 
 
-@rule("OB006", "obb-corner-count", Severity.WARNING, Effect.REWRITES, OBB)
+@rule("OB006", Severity.WARNING, Effect.REWRITES, OBB)
 def obb_corner_count(labels: Labels, images: Images) -> Iterator[Hit]:
     """An oriented box has three, or more than four corners.
 
@@ -123,7 +123,7 @@ def obb_corner_count(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, corners=count[rows], columns=labels.columns[rows])
 
 
-@rule("OB007", "obb-side-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, OBB)
+@rule("OB007", Severity.WARNING, Effect.ACCEPTS, OBB)
 def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """The shorter side of an oriented box is below one pixel of its image.
 
@@ -140,7 +140,7 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, boxes.rows[rows[chosen]], says, side=short[chosen])
 
 
-@rule("OB008", "obb-turned-in-percent", Severity.ERROR, Effect.GARBAGE, OBB)
+@rule("OB008", Severity.ERROR, Effect.GARBAGE, OBB)
 def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Oriented boxes were rotated in normalised coordinates, not in pixels, and the images are not square.
 
@@ -163,7 +163,7 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
                 return
 
 
-@rule("OB009", "obb-right-in-percent", Severity.WARNING, Effect.REWRITES, OBB)
+@rule("OB009", Severity.WARNING, Effect.REWRITES, OBB)
 def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
     """An oriented box has right angles in normalised coordinates, but not in pixels.
 

@@ -56,7 +56,7 @@ def _shapes(table: Table) -> _Shape:
     return _Shape(rows, width[rows], height[rows])
 
 
-@rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX014", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_covers_image(table: Table) -> Iterator[Hit]:
     """A box covers the whole image; or most boxes of a folder do.
 
@@ -90,7 +90,7 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
         yield Hit(str(folders[folder]), says, split=split, values=values)
 
 
-@rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX017", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     """At the image size of the training, a tenth of all boxes or more are smaller than a cell of the finest grid.
 
@@ -113,7 +113,7 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
         yield _row_hit(table, first, says, values)
 
 
-@rule("BX019", "box-size-outlier", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX019", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A box is far larger or smaller than the boxes of its class.
 
@@ -130,7 +130,7 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield _row_hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
 
 
-@rule("BX020", "box-aspect-outlier", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
+@rule("BX020", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A box inside the image is far wider or higher than the boxes of its class, for its size.
 

@@ -76,7 +76,7 @@ def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit
     )
 
 
-@rule("IM009", "image-undecodable", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM009", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.QUARANTINE))
 def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The check at start takes the image, but the decoder used in training gives no image.
 
@@ -92,7 +92,7 @@ def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterato
             yield _pixels_hit(image, pixels, says, channels=config.channels, reason=pixels.reason)
 
 
-@rule("IM010", "channel-count", Severity.FATAL, Effect.CRASHES)
+@rule("IM010", Severity.FATAL, Effect.CRASHES)
 def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The image does not have the number of channels that data.yaml gives.
 
@@ -107,7 +107,7 @@ def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hi
             yield _pixels_hit(image, pixels, says, channels=pixels.shape[2], wanted=config.channels)
 
 
-@rule("IM011", "pixel-nan", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM011", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
 def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels that are NaN.
 
@@ -121,7 +121,7 @@ def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _spot_hit(image, pixels, "{count:NaN pixel value|NaN pixel values}", spot)
 
 
-@rule("IM012", "pixel-infinite", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM012", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
 def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds infinite pixels.
 
@@ -135,7 +135,7 @@ def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _spot_hit(image, pixels, "{count:infinite pixel value|infinite pixel values}", spot)
 
 
-@rule("IM013", "pixel-huge", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM013", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
 def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels beyond the range of half precision.
 
@@ -150,7 +150,7 @@ def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield hit._replace(values={**hit.values, "most": HALF_MAX, "value": spot[2]})
 
 
-@rule("IM014", "pixel-out-of-range", Severity.ERROR, Effect.GARBAGE)
+@rule("IM014", Severity.ERROR, Effect.GARBAGE)
 def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """Float or int pixels lie outside 0-255.
 
@@ -164,7 +164,7 @@ def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _range_hit(image, pixels, "{dtype} pixels from {low:.4g} to {high:.4g}, outside 0-255")
 
 
-@rule("IM015", "pixels-prescaled", Severity.ERROR, Effect.GARBAGE)
+@rule("IM015", Severity.ERROR, Effect.GARBAGE)
 def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """Float pixels are already scaled to 0-1.
 
@@ -178,7 +178,7 @@ def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _range_hit(image, pixels, "{dtype} pixels from {low:.4g} to {high:.4g}, scaled to 0-1 already")
 
 
-@rule("IM016", "uint16-black", Severity.ERROR, Effect.GARBAGE)
+@rule("IM016", Severity.ERROR, Effect.GARBAGE)
 def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """8-bit values are stored in 16 bits.
 
@@ -192,7 +192,7 @@ def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _range_hit(image, pixels, "{dtype} pixels up to {high:.0f}: black after the cut to 8 bits")
 
 
-@rule("IM017", "uint16-dark", Severity.ERROR, Effect.GARBAGE)
+@rule("IM017", Severity.ERROR, Effect.GARBAGE)
 def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """10-, 12- or 14-bit values are stored in 16 bits.
 
@@ -207,7 +207,7 @@ def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _range_hit(image, pixels, says, most=pixels.high // 256)
 
 
-@rule("IM037", "tiff-alpha-multiplied", Severity.ERROR, Effect.GARBAGE)
+@rule("IM037", Severity.ERROR, Effect.GARBAGE)
 def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The decoder multiplies the colours of a TIFF by its alpha channel.
 
@@ -223,7 +223,7 @@ def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _pixels_hit(image, pixels, says, alpha=pixels.alpha)
 
 
-@rule("IM038", "signed-pixels-wrap", Severity.ERROR, Effect.GARBAGE)
+@rule("IM038", Severity.ERROR, Effect.GARBAGE)
 def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """Negative pixels are read as unsigned ones.
 
@@ -263,7 +263,7 @@ def _contrasty(images: Images) -> Iterator[tuple[Image, Deep]]:
             yield image, deep
 
 
-@rule("IM028", "image-damaged-inside", Severity.ERROR, Effect.GARBAGE, deep=True, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM028", Severity.ERROR, Effect.GARBAGE, deep=True, autofix=unsafe(Operation.QUARANTINE))
 def image_damaged_inside(images: Images) -> Iterator[Hit]:
     """A JPEG ends as it should, but its data is damaged.
 
@@ -278,7 +278,7 @@ def image_damaged_inside(images: Images) -> Iterator[Hit]:
             yield hit(image, "the decoder says: {damage}", damage=deep.damage)
 
 
-@rule("IM029", "image-ends-early", Severity.ERROR, Effect.GARBAGE, deep=True, autofix=unsafe(Operation.QUARANTINE))
+@rule("IM029", Severity.ERROR, Effect.GARBAGE, deep=True, autofix=unsafe(Operation.QUARANTINE))
 def image_ends_early(images: Images) -> Iterator[Hit]:
     """The lower part of the image is missing.
 
@@ -294,7 +294,7 @@ def image_ends_early(images: Images) -> Iterator[Hit]:
             yield hit(image, says, share=deep.tail, damage=deep.damage)
 
 
-@rule("IM030", "image-one-color", Severity.WARNING, Effect.ACCEPTS, deep=True)
+@rule("IM030", Severity.WARNING, Effect.ACCEPTS, deep=True)
 def image_one_color(images: Images) -> Iterator[Hit]:
     """The image is all black, all white or of one colour.
 
@@ -310,7 +310,7 @@ def image_one_color(images: Images) -> Iterator[Hit]:
             yield hit(image, "the image is all {colour}", colour=colour)
 
 
-@rule("IM031", "image-very-dark", Severity.INFO, Effect.ACCEPTS, deep=True)
+@rule("IM031", Severity.INFO, Effect.ACCEPTS, deep=True)
 def image_very_dark(images: Images) -> Iterator[Hit]:
     """Nothing on the image is brighter than a sixth of the range.
 
@@ -325,7 +325,7 @@ def image_very_dark(images: Images) -> Iterator[Hit]:
             yield hit(image, says, high=deep.high, mean=deep.mean)
 
 
-@rule("IM032", "image-very-bright", Severity.INFO, Effect.ACCEPTS, deep=True)
+@rule("IM032", Severity.INFO, Effect.ACCEPTS, deep=True)
 def image_very_bright(images: Images) -> Iterator[Hit]:
     """Nothing on the image is darker than seven eighths of the range.
 
@@ -340,7 +340,7 @@ def image_very_bright(images: Images) -> Iterator[Hit]:
             yield hit(image, says, low=deep.low, mean=deep.mean)
 
 
-@rule("IM033", "image-low-contrast", Severity.INFO, Effect.ACCEPTS, deep=True)
+@rule("IM033", Severity.INFO, Effect.ACCEPTS, deep=True)
 def image_low_contrast(images: Images) -> Iterator[Hit]:
     """The values of the image span less than a tenth of the range.
 
@@ -354,7 +354,7 @@ def image_low_contrast(images: Images) -> Iterator[Hit]:
             yield hit(image, "all values lie between {low} and {high} of 255", low=deep.low, high=deep.high)
 
 
-@rule("IM034", "image-blurred", Severity.INFO, Effect.ACCEPTS, deep=True)
+@rule("IM034", Severity.INFO, Effect.ACCEPTS, deep=True)
 def image_blurred(images: Images) -> Iterator[Hit]:
     """The image has no detail even at an eighth of its size.
 

@@ -28,12 +28,7 @@ MOST_PAIRS = 20_000_000
 
 
 @rule(
-    "SG001",
-    "polygon-vertex-outside",
-    Severity.WARNING,
-    Effect.ACCEPTS,
-    SEGMENT,
-    autofix=unsafe(Operation.CLIP, "clips the polygon to the image"),
+    "SG001", Severity.WARNING, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.CLIP, "clips the polygon to the image")
 )
 def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     """A corner of a polygon is outside the image by more than one percent.
@@ -49,7 +44,7 @@ def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, smallest=below[rows], largest=over[rows])
 
 
-@rule("SG002", "polygon-vertex-tolerated", Severity.INFO, Effect.ACCEPTS, SEGMENT, autofix=safe(Operation.CLIP_ALL))
+@rule("SG002", Severity.INFO, Effect.ACCEPTS, SEGMENT, autofix=safe(Operation.CLIP_ALL))
 def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """Corners of polygons are outside the image, but by less than one percent.
 
@@ -63,7 +58,7 @@ def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from file_hits(labels, images, rows, "polygons that reach out by less than one percent: {count}")
 
 
-@rule("SG003", "polygon-area-zero", Severity.ERROR, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.DROP))
+@rule("SG003", Severity.ERROR, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.DROP))
 def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """All corners of a polygon lie on one line.
 
@@ -77,7 +72,7 @@ def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "all corners lie on one line: area 0")
 
 
-@rule("SG005", "polygon-few-points", Severity.ERROR, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.DROP))
+@rule("SG005", Severity.ERROR, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.DROP))
 def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
     """A polygon has fewer than three different corners.
 
@@ -92,7 +87,7 @@ def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, polygons.rows[few], says, points=points[few])
 
 
-@rule("SG006", "polygon-vertex-repeated", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+@rule("SG006", Severity.INFO, Effect.ACCEPTS, SEGMENT)
 def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     """Polygons hold the same corner several times in a row.
 
@@ -106,7 +101,7 @@ def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from file_hits(labels, images, polygons.rows[chosen], "polygons that repeat a corner: {count}")
 
 
-@rule("SG007", "polygon-closed-twice", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+@rule("SG007", Severity.INFO, Effect.ACCEPTS, SEGMENT)
 def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     """Polygons end with their first corner.
 
@@ -120,7 +115,7 @@ def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from file_hits(labels, images, polygons.rows[chosen], "polygons that end with their first corner: {count}")
 
 
-@rule("SG008", "polygon-many-points", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+@rule("SG008", Severity.INFO, Effect.ACCEPTS, SEGMENT)
 def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
     """A polygon has more than 1000 corners.
 
@@ -134,7 +129,7 @@ def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the polygon has {corners} corners", corners=count[rows])
 
 
-@rule("SG009", "polygon-under-mask-pixel", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+@rule("SG009", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
 def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOptions) -> Iterator[Hit]:
     """At the image size of the training a polygon covers less than a quarter of a pixel of the mask.
 
@@ -153,7 +148,7 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
     yield from row_hits(labels, images, polygons.rows[chosen], says, area=area[chosen], imgsz=options.imgsz)
 
 
-@rule("SG004", "polygon-self-crossing", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+@rule("SG004", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
 def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     """A polygon crosses itself (a bow-tie), and the loop is larger than a pixel of the mask.
 
@@ -166,7 +161,7 @@ def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _outline_hits(labels, images, RingKind.CROSSING, says)
 
 
-@rule("SG010", "polygon-rings-joined", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+@rule("SG010", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
 def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds several rings (parts of an object, or a hole in it) that are not joined by a clean bridge.
 
@@ -183,7 +178,7 @@ def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from _outline_hits(labels, images, RingKind.LOOSE, says)
 
 
-@rule("SG011", "polygon-parts-overlap", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+@rule("SG011", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
 def polygon_parts_overlap(labels: Labels, images: Images) -> Iterator[Hit]:
     """The parts of an object, joined by a bridge, overlap.
 

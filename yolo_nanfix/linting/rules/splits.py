@@ -55,7 +55,7 @@ def originals(table: Table) -> list[list[int]]:
     return [images for images in found.values() if len(images) > 1]
 
 
-@rule("SP011", "augmented-copies", Severity.INFO, Effect.ACCEPTS)
+@rule("SP011", Severity.INFO, Effect.ACCEPTS)
 def augmented_copies(table: Table) -> Iterator[Hit]:
     """A split holds several images of each original, which an export has augmented.
 
@@ -82,7 +82,7 @@ def augmented_copies(table: Table) -> Iterator[Hit]:
         )
 
 
-@rule("SP012", "original-across-splits", Severity.WARNING, Effect.ACCEPTS)
+@rule("SP012", Severity.WARNING, Effect.ACCEPTS)
 def original_across_splits(table: Table) -> Iterator[Hit]:
     """Images that were made of one original lie in several splits.
 
@@ -157,7 +157,7 @@ def _copies(table: Table) -> Iterator[tuple[int, int]]:
             firsts.setdefault(split, image)
 
 
-@rule("SP001", "duplicate-in-split", Severity.WARNING, Effect.ACCEPTS)
+@rule("SP001", Severity.WARNING, Effect.ACCEPTS)
 def duplicate_in_split(table: Table) -> Iterator[Hit]:
     """One split holds the same image file twice, under two names.
 
@@ -171,7 +171,7 @@ def duplicate_in_split(table: Table) -> Iterator[Hit]:
             yield _pair_hit(table, image, first, "the same bytes as {other}")
 
 
-@rule("SP002", "duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS)
+@rule("SP002", Severity.WARNING, Effect.ACCEPTS)
 def duplicate_across_splits(table: Table) -> Iterator[Hit]:
     """An image of one split is also in another, under another name.
 
@@ -185,7 +185,7 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
             yield _pair_hit(table, image, first, "the same bytes as {other} ({other_split})")
 
 
-@rule("SP003", "duplicate-labelled-otherwise", Severity.ERROR, Effect.ACCEPTS, LABELLED)
+@rule("SP003", Severity.ERROR, Effect.ACCEPTS, LABELLED)
 def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     """Two copies of one image have different labels.
 
@@ -211,7 +211,7 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
             yield _pair_hit(table, image, first, says, **values)._replace(severity=mild)
 
 
-@rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
+@rule("SP004", Severity.WARNING, Effect.ACCEPTS, deep=True)
 def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[Hit]:
     """An image of one split repeats one of another, perhaps mirrored, rotated, scaled, cropped a little or saved again.
 
@@ -225,7 +225,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
             yield _near_hit(table, pair, "looks like {other} ({other_split}), {look} ({alike:.0%} alike)")
 
 
-@rule("SP005", "near-duplicate-in-split", Severity.INFO, Effect.ACCEPTS, deep=True)
+@rule("SP005", Severity.INFO, Effect.ACCEPTS, deep=True)
 def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     """An image repeats one of its split, perhaps mirrored, rotated, scaled, cropped a little or saved again.
 
@@ -243,7 +243,7 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(Path(table.files[0]).parent), says, values={"images": left_out})
 
 
-@rule("SP010", "alike-throughout", Severity.INFO, Effect.ACCEPTS, deep=True)
+@rule("SP010", Severity.INFO, Effect.ACCEPTS, deep=True)
 def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Images look alike, but no more than others of the set do: which of them repeat another is not known.
 
@@ -278,7 +278,7 @@ def _near_hit(table: Table, pair: Near, says: str) -> Hit:
     return _pair_hit(table, pair.second, pair.first, says, look=LOOKS[pair.turn], alike=float(pair.alike))
 
 
-@rule("SP006", "val-repeats-train", Severity.ERROR, Effect.ACCEPTS, LABELLED)
+@rule("SP006", Severity.ERROR, Effect.ACCEPTS, LABELLED)
 def val_repeats_train(table: Table) -> Iterator[Hit]:
     """All images of val, or of test, are in train, as the same files or as copies.
 
@@ -303,7 +303,7 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
             yield Hit(home_of(table, split), says, split=split, values={**values, "split": split})
 
 
-@rule("SP007", "split-without-objects", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("SP007", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[Hit]:
     """A split has label files, but none of the images that Ultralytics keeps has an object.
 
@@ -322,7 +322,7 @@ def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[H
             yield Hit(str(Path(table.labels[first]).parent), says, split=split, values=values)
 
 
-@rule("SP008", "val-tiny", Severity.INFO, Effect.ACCEPTS)
+@rule("SP008", Severity.INFO, Effect.ACCEPTS)
 def val_tiny(table: Table) -> Iterator[Hit]:
     """Val has fewer than 30 images although train has 100 or more.
 
@@ -336,7 +336,7 @@ def val_tiny(table: Table) -> Iterator[Hit]:
         yield _sizes_hit(table, val, train)
 
 
-@rule("SP009", "val-share-odd", Severity.INFO, Effect.ACCEPTS)
+@rule("SP009", Severity.INFO, Effect.ACCEPTS)
 def val_share_odd(table: Table) -> Iterator[Hit]:
     """Val is larger than train, or has less than one image in a hundred.
 

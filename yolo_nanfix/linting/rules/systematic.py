@@ -20,7 +20,6 @@ from yolo_nanfix.linting.rules.box_units import (
     grid_exchanged,
     read_units,
     sample,
-    values_of,
 )
 from yolo_nanfix.linting.rules.boxes import BY_CENTRE
 from yolo_nanfix.linting.rules.label_text import behind, tracked
@@ -41,7 +40,7 @@ _REACH = (
 )
 
 
-@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BY_CENTRE, autofix=unsafe(Operation.REREAD))
+@rule("BX022", Severity.ERROR, Effect.GARBAGE, BY_CENTRE, autofix=unsafe(Operation.REREAD))
 def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """Boxes are written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
 
@@ -59,7 +58,7 @@ def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[H
     yield from _hits(table, config, task, says, Scale.PARTS)
 
 
-@rule("BX023", "axes-swapped", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
+@rule("BX023", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """x was divided by the height of the image and y by its width.
 
@@ -72,7 +71,7 @@ def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     yield from _hits(table, config, task, says, Scale.SWAPPED)
 
 
-@rule("BX024", "set-in-pixels", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
+@rule("BX024", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All coordinates of the set are pixels.
 
@@ -93,7 +92,7 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     yield from _hits(table, config, task, says, Scale.PIXELS, Scale.PIXELS_YX)
 
 
-@rule("BX025", "set-in-percent", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
+@rule("BX025", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All coordinates of the set are percent of the image, or thousandths of it.
 
@@ -107,7 +106,7 @@ def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     yield from _hits(table, config, task, says, Scale.PERCENT, Scale.PERMILLE)
 
 
-@rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BY_CENTRE)
+@rule("BX026", Severity.ERROR, Effect.GARBAGE, BY_CENTRE)
 def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """y is written before x, or the images were rotated: the numbers fit the pixels of the other axis.
 
@@ -134,7 +133,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
             return
 
 
-@rule("BX027", "axes-by-one-side", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
+@rule("BX027", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """x and y were both divided by the shorter side of the image.
 
@@ -147,7 +146,7 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     yield from _hits(table, config, task, says, Scale.HEIGHT, Scale.WIDTH)
 
 
-@rule("BX028", "axes-by-one-size", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
+@rule("BX028", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """The boxes of all images were divided by the size of some of them.
 
@@ -160,7 +159,7 @@ def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     yield from _hits(table, config, task, says, Scale.SIZE)
 
 
-@rule("BX029", "normalised-twice", Severity.ERROR, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.REREAD))
+@rule("BX029", Severity.ERROR, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.REREAD))
 def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All boxes lie in the first pixel of their images, or in the first hundredth: they were divided twice.
 
@@ -216,7 +215,14 @@ def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale
         width, height = int(table.width.max()), int(table.height.max())
         same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
         values = {
-            **values_of(reading, table.splits_in(split), config.kpt_dims or 2),
+            "scale": reading.scale.value,
+            "form": reading.form.value,
+            "splits": table.splits_in(split),
+            "size": reading.size,
+            "dims": config.kpt_dims or 2,
+            "rows": reading.rows,
+            "out": reading.out,
+            "fit": reading.fit,
             "points": _points_move(table, split, reading),
             "right": float(reading.reach[0]),
             "bottom": float(reading.reach[1]),

@@ -114,7 +114,7 @@ def turned_rows(table: Table, notes: Notes) -> Turned | None:
     return Turned(rows, table.row_box[rows].astype(np.float64), size) if len(rows) else None
 
 
-@rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.UNSWAP_TURNED))
+@rule("IM035", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.UNSWAP_TURNED))
 def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
     """Labels of images that EXIF rotates were divided by the wrong sides: width and height are swapped.
 
@@ -207,9 +207,7 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     return Hit(str(config.yaml_file), says, values=values, explains=explains)
 
 
-@rule(
-    "IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.TURN_LABELS)
-)
+@rule("IM036", Severity.WARNING, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.TURN_LABELS))
 def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
     """Labels of images that EXIF rotates seem to be drawn on the stored pixels, which lie on their side.
 
