@@ -20,7 +20,7 @@ from rich.progress import track
 
 from yolo_nanfix import cards, upstream
 from yolo_nanfix.files import write_text
-from yolo_nanfix.patching import fixes
+from yolo_nanfix.patching.fixes import load_fixes
 
 
 def function_text(source: str, qualname: str) -> str | None:
@@ -39,7 +39,7 @@ def function_text(source: str, qualname: str) -> str | None:
 
 def wrapping() -> list[cards.Card]:
     """The cards whose code depends on the text of their targets; the others install something of their own."""
-    return [card for card in cards.load_all().values() if fixes.load_fix(card.name).install is None]
+    return [card for card in cards.load_all().values() if load_fixes()[card.name].install is None]
 
 
 def targets() -> list[str]:

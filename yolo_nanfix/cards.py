@@ -58,7 +58,7 @@ class Card:
     """What one patch changes, in which releases, and why.
 
     Attributes:
-        name: of the card, its file and its module.
+        name: of the card, its file and its code in `patching.fixes`.
         targets: functions of upstream, each `package.module:Qual.name`; a release need not have all of them.
         affected: the releases with the defect.
         fingerprints: of the known texts of the targets, each with its range of releases.

@@ -82,7 +82,7 @@ def _torchvision(status: Status) -> Iterator[DoctorCheck]:
 def _devices() -> Iterator[DoctorCheck]:
     import torch
 
-    from yolo_nanfix.patching.fixes.gpu_half_broken import broken_half
+    from yolo_nanfix.patching.fixes.half_precision import broken_half
 
     if not torch.cuda.is_available():
         detail = "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off"

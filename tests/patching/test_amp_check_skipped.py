@@ -12,8 +12,7 @@ from ultralytics.utils import checks
 
 import yolo_nanfix
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fixes import amp_check_skipped
-from yolo_nanfix.patching.fixes.amp_check_skipped import NAME
+from yolo_nanfix.patching.fixes import half_precision
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 
@@ -28,7 +27,7 @@ def model():
 
 @pytest.fixture
 def on_cpu(monkeypatch):
-    monkeypatch.setattr(amp_check_skipped, "CHECKED", ("cpu",))
+    monkeypatch.setattr(half_precision, "CHECKED", ("cpu",))
 
 
 def overflow(model):
@@ -42,7 +41,7 @@ def overflow(model):
 
 def check(model, upstream=True):
     """What the patch makes of upstream's answer."""
-    return amp_check_skipped.FIX.wrapper({})(lambda model: upstream, None, (model,), {})
+    return half_precision.FIXES["amp-check-skipped"].wrapper({})(lambda model: upstream, None, (model,), {})
 
 
 def test_offline_stock_skips_its_check_and_allows_amp_for_any_model(monkeypatch):
@@ -53,11 +52,11 @@ def test_offline_stock_skips_its_check_and_allows_amp_for_any_model(monkeypatch)
 
 def test_a_model_that_overflows_in_float16_turns_amp_off_and_is_named(model, on_cpu, monkeypatch):
     lines = []
-    monkeypatch.setattr(amp_check_skipped.upstream, "log", lines.append)
+    monkeypatch.setattr(half_precision.upstream, "log", lines.append)
     assert overflow(model).eval()(torch.rand(1, 3, 64, 64))[0].isfinite().all()
     tally.clear()
     assert check(model) is False
-    assert tally.read() == {NAME: 1}
+    assert tally.read() == {"amp-check-skipped": 1}
     assert len(lines) == 1 and "model.4.cv1.conv" in lines[0]
 
 
@@ -71,28 +70,28 @@ def test_a_healthy_model_keeps_amp(model, on_cpu):
 
 def test_a_model_that_cannot_be_run_so_leaves_the_word_to_upstream(model, on_cpu, monkeypatch):
     lines = []
-    monkeypatch.setattr(amp_check_skipped.upstream, "log", lines.append)
+    monkeypatch.setattr(half_precision.upstream, "log", lines.append)
     model.forward = lambda *args: model.missing
     assert check(model) is True
     assert "could not run (AttributeError" in lines[0]
 
 
 def test_it_runs_on_cuda_only(model):
-    assert amp_check_skipped.CHECKED == ("cuda",)
+    assert half_precision.CHECKED == ("cuda",)
     assert check(overflow(model)) is True
 
 
 def test_the_image_has_the_trained_size_rounded_to_the_stride(model):
     model.args = get_cfg(overrides={"imgsz": 100, "batch": -1})
-    assert amp_check_skipped._image_batch(model) == (8, 3, 128, 128)
+    assert half_precision.image_batch(model) == (8, 3, 128, 128)
     model.args = get_cfg(overrides={"imgsz": 64, "batch": 2})
-    assert amp_check_skipped._image_batch(model) == (2, 3, 64, 64)
+    assert half_precision.image_batch(model) == (2, 3, 64, 64)
 
 
 def test_the_answer_on_the_cpu_is_that_of_stock(model):
     from ultralytics.engine import trainer
 
     stock = trainer.check_amp(model)
-    with yolo_nanfix.patched(NAME):
+    with yolo_nanfix.patched("amp-check-skipped"):
         assert trainer.check_amp is checks.check_amp
         assert trainer.check_amp(model) is stock is False

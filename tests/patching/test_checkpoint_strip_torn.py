@@ -21,7 +21,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import torch_utils
 
 import yolo_nanfix
-from yolo_nanfix.patching.fixes.checkpoint_strip_torn import FIX, FOLDER
+from yolo_nanfix.patching.fixes.checkpoint_files import FIXES, FOLDER
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 NAME = "checkpoint-strip-torn"
@@ -43,7 +43,7 @@ KILL = """
 import os, signal, sys, time
 import torch, yolo_nanfix
 from ultralytics.utils.torch_utils import strip_optimizer
-from yolo_nanfix.patching.fixes import checkpoint_strip_torn as fix
+from yolo_nanfix.patching.fixes import checkpoint_files as fix
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -171,8 +171,9 @@ def test_what_is_no_checkpoint_stays_as_it_is(tmp_path):
 
 def test_the_probe_passes_on_stock_and_finds_a_function_that_strips_nothing():
     stock = torch_utils.strip_optimizer
-    assert FIX.probe(stock, stock) is None
-    assert "differs" in FIX.probe(stock, lambda f: torch.save({"model": nn.Linear(2, 2), "epoch": 3}, f))
+    probe = FIXES["checkpoint-strip-torn"].probe
+    assert probe(stock, stock) is None
+    assert "differs" in probe(stock, lambda f: torch.save({"model": nn.Linear(2, 2), "epoch": 3}, f))
 
 
 OLD = """

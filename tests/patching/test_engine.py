@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
-import pkgutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,7 +21,8 @@ import yolo_nanfix
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.errors import PatchRefused, UsageError
-from yolo_nanfix.patching import engine, fixes
+from yolo_nanfix.patching import engine
+from yolo_nanfix.patching.fixes import load_fixes
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 
@@ -60,7 +60,7 @@ def test_patch_replaces_every_holder_and_unpatch_restores_the_very_same_objects(
 def test_torchvision_is_mended_before_anything_imports_ultralytics():
     """Releases before 8.4 import torchvision when ultralytics is imported."""
     chosen = [card.name for card in engine._choose([], engine.Choice())]
-    installing = [name for name in chosen if fixes.load_fix(name).install]
+    installing = [name for name in chosen if load_fixes()[name].install]
     assert "torchvision-operators-missing" in installing == chosen[: len(installing)]
     assert sorted(chosen) == sorted(load_all())
 
@@ -210,10 +210,8 @@ def test_a_release_without_the_defect_is_left_alone(monkeypatch):
 
 
 def test_every_card_has_code_and_every_code_a_card():
-    modules = {m.name.replace("_", "-") for m in pkgutil.iter_modules(fixes.__path__)}
-    assert modules == set(load_all())
-    for name in modules:
-        fix = fixes.load_fix(name)
+    assert set(load_fixes()) == set(load_all())
+    for name, fix in load_fixes().items():
         assert (fix.install is None) == (fix.wrapper is not None)
         assert fix.install or fix.probe, f"{name} cannot be put on a release of unknown text"
 

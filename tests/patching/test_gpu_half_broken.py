@@ -12,7 +12,7 @@ from ultralytics.utils import checks
 
 import yolo_nanfix
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fixes.gpu_half_broken import broken_half
+from yolo_nanfix.patching.fixes.half_precision import broken_half
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 NAME = "gpu-half-broken"

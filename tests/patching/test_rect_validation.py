@@ -21,7 +21,7 @@ from ultralytics.nn.modules.block import SPPF
 import yolo_nanfix
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import load_all
-from yolo_nanfix.patching.fixes.rect_validation import FIX
+from yolo_nanfix.patching.fixes.validation_in_training import FIXES
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 
@@ -213,9 +213,10 @@ def test_no_other_trainer_asks_for_rect():
 
 def test_the_probe_knows_a_method_that_no_longer_passes_rect():
     stock = DetectionTrainer.__dict__["build_dataset"]
-    assert FIX.probe(stock, stock) is None
-    assert "no longer passes rect" in FIX.probe(DetectionTrainer.__dict__["preprocess_batch"], None)
-    assert "takes rect" in FIX.probe(lab.train, None)
+    probe = FIXES["rect-validation"].probe
+    assert probe(stock, stock) is None
+    assert "no longer passes rect" in probe(DetectionTrainer.__dict__["preprocess_batch"], None)
+    assert "takes rect" in probe(lab.train, None)
 
 
 OLD = """

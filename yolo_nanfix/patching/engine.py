@@ -14,8 +14,9 @@ import torch
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import Card, Value, load_all
 from yolo_nanfix.errors import PatchRefused, UsageError, nearest
-from yolo_nanfix.patching import children, cover, fixes, stack, tally
+from yolo_nanfix.patching import children, cover, stack, tally
 from yolo_nanfix.patching.fix import Fix
+from yolo_nanfix.patching.fixes import load_fixes
 
 Undo = Callable[[], None]
 
@@ -106,7 +107,7 @@ def apply(
 
 def apply_installing(choice: Choice) -> None:
     """Apply the cards that must be on before ultralytics is imported: those that install something."""
-    apply([card.name for card in _choose([], choice) if fixes.load_fix(card.name).install is not None], choice=choice)
+    apply([card.name for card in _choose([], choice) if load_fixes()[card.name].install is not None], choice=choice)
 
 
 def remove(names: Iterable[str] | None = None) -> None:
@@ -132,7 +133,7 @@ def restore_patches(before: Mapping[str, Mapping[str, Value]]) -> None:
 
 def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[str, Value]]:
     """The patches of a snapshot that install something and wrap no function."""
-    return {name: params for name, params in patches.items() if fixes.load_fix(name).install is not None}
+    return {name: params for name, params in patches.items() if load_fixes()[name].install is not None}
 
 
 def states(*, objects: bool = False) -> tuple[PatchState, ...]:
@@ -148,7 +149,7 @@ def states(*, objects: bool = False) -> tuple[PatchState, ...]:
 
 def _state_of(card: Card, counted: int, mine: Mapping[str, list[cover.Own]]) -> PatchState:
     if applied := _applied.get(card.name):
-        state_now = fixes.load_fix(card.name).state_now
+        state_now = load_fixes()[card.name].state_now
         state, reason = (state_now() if state_now else None) or _covered(card, mine) or ("on", applied.reason)
         return PatchState(card.name, state, reason, applied.params, counted)
     state, reason = _not_applied.get(card.name) or _outside(card) or ("off", "")
@@ -186,7 +187,7 @@ def _choose(names: list[str], choice: Choice) -> list[Card]:
     defaults = {n for n, c in cards.items() if (c.default != "off" or n in choice.enable) and n not in choice.disable}
     chosen = [card for card in cards.values() if card.name in (names or defaults)]
     # what installs goes first: releases before 8.4 import torchvision when ultralytics itself is imported
-    return sorted(chosen, key=lambda card: fixes.load_fix(card.name).install is None)
+    return sorted(chosen, key=lambda card: load_fixes()[card.name].install is None)
 
 
 def _params_in_force(
@@ -211,7 +212,7 @@ def _params_in_force(
 
 def _apply_card(card: Card, params: Mapping[str, Value]) -> None:
     _not_applied.pop(card.name, None)
-    fix = fixes.load_fix(card.name)
+    fix = load_fixes()[card.name]
     if left_out := _outside(card):
         _not_applied[card.name] = left_out
         return
@@ -288,8 +289,11 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
     if fix.probe is None:
         raise PatchRefused(card.name, f"the text of {target.path} is unknown and cannot be probed")
     wrapped = stack.Patched(target.path, target.raw, wrapper)
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        difference = fix.probe(_callable(target, target.raw), _callable(target, wrapped))
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+            difference = fix.probe(_callable(target, target.raw), _callable(target, wrapped))
+    except Exception as error:  # an upstream function of unknown text may raise anything
+        difference = f"its probe raised {type(error).__name__}: {error}"
     if difference:
         raise PatchRefused(card.name, f"the text of {target.path} is unknown and {difference}")
     reason = f"text of {target.path} unknown in ultralytics {upstream.version()}, parity probe passed"

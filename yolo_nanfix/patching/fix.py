@@ -1,8 +1,9 @@
-"""The code of a patch: one `Fix` for each card, and the two ways to make its wrapper."""
+"""The code of a patch: one `Fix` for each card, the two ways to make its wrapper, and what wrappers share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +37,19 @@ class Fix:
     install: Callable[[Params], Callable[[], None]] | None = None
     needed: Callable[[], str | None] | None = None
     state_now: Callable[[], tuple[str, str] | None] | None = None
+
+
+@contextmanager
+def attributes(owner: Any, **values: Any) -> Iterator[None]:
+    """In a `with` block, attributes of an object or class have these values."""
+    before = {name: getattr(owner, name) for name in values}
+    for name, value in values.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 def wrapper(function: Callable[..., Any]) -> Maker:

@@ -1,14 +1,18 @@
-"""The code of the cards: the card `mask-area-zero` has the module `mask_area_zero` here, with its `FIX`."""
+"""The code of the cards: each module has in `FIXES` that of its cards, by their names."""
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
+from functools import cache
 
 from yolo_nanfix.patching.fix import Fix
 
 
-def load_fix(name: str) -> Fix:
-    """The code of one card, imported when it is asked for."""
-    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    fix: Fix = module.FIX
-    return fix
+@cache
+def load_fixes() -> dict[str, Fix]:
+    """The code of all cards by name, imported when it is first asked for."""
+    found: dict[str, Fix] = {}
+    for module in pkgutil.iter_modules(__path__):
+        found |= importlib.import_module(f"{__name__}.{module.name}").FIXES
+    return found

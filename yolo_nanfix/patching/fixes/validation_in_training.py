@@ -1,22 +1,115 @@
-"""Validation inside training without rectangular batches, for models that cannot take their shapes."""
+"""Validation inside training: in which precision it computes, and in which shapes of batches."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from yolo_nanfix import upstream
 from yolo_nanfix.numerics.finite import unwrapped
+from yolo_nanfix.numerics.precision import float16_autocast, holds_float16, in_float32
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.fix import Fix, attributes, wrapper
+from yolo_nanfix.patching.probe import text_probe
 
+AUTOCAST = "autocast"
 BUILDERS = ("build_yolo_dataset", "build_dataloader", "create_dataloader")
 """What upstream passes `rect` to, by name: since 8.0.89, before that, and for its old `v5loader=True`."""
+
+
+@wrapper
+def val_loss(wrapped: Any, instance: Any, batch: dict[str, Any], preds: Any = None) -> Any:
+    """Upstream's loss, in float32 where a validation hands in float16 predictions."""
+    device_type = batch["img"].device.type
+    if instance.training or preds is None or not (holds_float16(preds) or float16_autocast(device_type)):
+        return wrapped(batch, preds)
+    with torch.autocast(device_type, enabled=False):
+        return wrapped(batch, in_float32(preds))
+
+
+@wrapper
+def validate_bf16(
+    wrapped: Any, instance: Any, trainer: Any = None, *args: Any, bf16_validation: str = "float32", **kwargs: Any
+) -> Any:
+    """In the precision that the card's parameter names, where `trainer` trains in bfloat16."""
+    if bf16_validation == "stock" or trainer is None or trainer.args.amp != "bf16":
+        return wrapped(trainer, *args, **kwargs)
+    with attributes(trainer, amp=False) if bf16_validation == "float32" else _in_bfloat16(wrapped):
+        return wrapped(trainer, *args, **kwargs)
+
+
+@contextmanager
+def _in_bfloat16(wrapped: Any) -> Iterator[None]:
+    """In a `with` block, `autocast(True)` in upstream's module computes in bfloat16."""
+    scope = inspect.unwrap(wrapped.__func__).__globals__
+    stock = scope[AUTOCAST]
+
+    def autocast(enabled: Any, *rest: Any, **options: Any) -> Any:
+        return stock(torch.bfloat16 if enabled is True else enabled, *rest, **options)
+
+    scope[AUTOCAST] = autocast
+    try:
+        yield
+    finally:
+        scope[AUTOCAST] = stock
+
+
+@wrapper
+def validate_ema(wrapped: Any, instance: Any, trainer: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Within training, validate a view of the EMA that computes in float16."""
+    if trainer is None:
+        return wrapped(trainer, *args, **kwargs)
+    model = trainer.ema.ema or trainer.model
+    with _halved_by_autocast(getattr(model, "_orig_mod", model)):
+        return wrapped(trainer, *args, **kwargs)
+
+
+@contextmanager
+def _halved_by_autocast(model: Any) -> Iterator[None]:
+    """Let the validator's `model.half()` return a view of the model that computes in float16 and keeps its weights.
+
+    The validator casts once, by `half()` or `float()`: the first of them leaves the model as it was.
+    """
+
+    def restore() -> None:
+        for name in ("half", "float"):
+            vars(model).pop(name, None)
+
+    def half() -> Any:
+        restore()
+        return _view(model)
+
+    def full() -> Any:
+        restore()
+        return model.float()
+
+    vars(model).update(half=half, float=full)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _view(model: Any) -> Any:
+    """A model that shares all weights and runs under float16 autocast, as upstream validates since 8.4.62.
+
+    Its outputs are float32, which everything after the forward pass of a validation accepts.
+    """
+    view = copy.copy(model)
+    stock = view.forward
+
+    def forward(x: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(x.device.type, dtype=torch.float16):
+            outputs = stock(x, *args, **kwargs)
+        return in_float32(outputs)
+
+    view.forward = forward
+    return view
 
 
 @wrapper
@@ -41,7 +134,7 @@ def build_validation(wrapped: Any, instance: Any, *args: Any, rect: str, **kwarg
         return wrapped(*args, **kwargs)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _without_rect(scope: dict[str, Any]) -> Iterator[None]:
     """In a `with` block, the dataset builders among a module's globals ignore `rect=True`.
 
@@ -87,7 +180,7 @@ def _failure(model: torch.nn.Module, shape: tuple[int, ...], amp: bool) -> Excep
     """What the model raises for an image of that shape; running out of memory does not count."""
     device = next(model.parameters()).device
     gpus = [device] if device.type == "cuda" else []
-    precision = torch.autocast(device.type) if amp else contextlib.nullcontext()
+    precision = torch.autocast(device.type) if amp else nullcontext()
     with torch.random.fork_rng(gpus), torch.no_grad(), precision:
         try:
             model(torch.zeros(shape, device=device))
@@ -98,7 +191,7 @@ def _failure(model: torch.nn.Module, shape: tuple[int, ...], amp: bool) -> Excep
     return None
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
+def _rect_probe(stock: Any, patched: Any) -> str | None:
     """No tensors to compare: the method must still pass `rect` by name to a builder that we intercept."""
     function = inspect.unwrap(stock)
     scope, code = function.__globals__, function.__code__
@@ -112,4 +205,13 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return None
 
 
-FIX = Fix(wrapper=build_validation, probe=_probe)
+FIXES = {
+    "val-loss-half-precision": Fix(val_loss, text_probe(takes=("batch", "preds"))),
+    "bf16-validated-in-fp16": Fix(
+        validate_bf16, text_probe(uses=(AUTOCAST, "amp", "quantize"), takes=("trainer",), more=True)
+    ),
+    "ema-halved-in-validation": Fix(
+        validate_ema, text_probe(uses=("half", "float", "ema"), takes=("trainer",), more=True)
+    ),
+    "rect-validation": Fix(build_validation, _rect_probe),
+}

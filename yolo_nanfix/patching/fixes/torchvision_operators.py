@@ -116,4 +116,4 @@ def _state_now() -> tuple[str, str] | None:
     return ("not-needed", _operators.found) if _operators.found else ("on", WAITS)
 
 
-FIX = Fix(install=_install, needed=_needed, state_now=_state_now)
+FIXES = {"torchvision-operators-missing": Fix(install=_install, needed=_needed, state_now=_state_now)}
