@@ -11,8 +11,8 @@ from structure import Checkout
 
 VALUES = {"_version", "errors", "events", "findings", "health", "overrides", "tasks", "verdicts"}
 """What the rooms speak in."""
-FILES = {"files", "safe_yaml", "stopping", "wording"}
-"""How files are read, written and shown, and how a process ends: every room may use them."""
+FILES = {"files", "json_values", "safe_yaml", "stopping", "wording"}
+"""How files and values are read, written and shown, and how a process ends: every room may use them."""
 BASE = VALUES | FILES
 STEP = {"batches", "clipping", "incident", "kept", "numerics", "upstream"}
 """What those that look at a training step share."""
@@ -38,10 +38,9 @@ MAY = {
     "numerics": set(),
     "upstream": {"wording"},
     "cards": {"errors"},
-    "events": {"wording"},
-    "findings": {"overrides", "tasks", "wording"},
-    "overrides": {"wording"},
-    "tasks": {"wording"},
+    "events": {"json_values", "wording"},
+    "findings": {"json_values", "overrides", "tasks", "wording"},
+    **{key: {"json_values"} for key in ("health", "overrides", "tasks", "verdicts")},
     "dataset": BASE,
     "linting": BASE | {"dataset", "settings"},
     "scene": BASE | {"dataset"},
@@ -68,8 +67,8 @@ MAY = {
     "cli": BASE | {"api", "environment", "finetune", "hook", "report", "runs", "training"},
     "__init__": {"_version", "api", "errors", "runs"},
     "__main__": {"cli"},
-    **{key: set() for key in ("_version", "errors", "health", "wording")},
-    **{key: {"stopping"} for key in ("safe_yaml", "stopping", "files", "verdicts")},
+    **{key: set() for key in ("_version", "errors", "json_values", "wording")},
+    **{key: {"stopping"} for key in ("safe_yaml", "stopping", "files")},
 }
 """Room -> rooms that it may import (itself aside)."""
 FOR_ALL = {"dataset.paths"}

@@ -15,11 +15,12 @@ save_model()                 ── SAVE         what is about to be written fin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from yolo_nanfix import wording
+from yolo_nanfix.json_values import JsonValue
 
 
 class Point(str, Enum):
@@ -129,7 +130,7 @@ _ERROR = LOSSES | {
 
 
 @dataclass(frozen=True)
-class Action:
+class Action(JsonValue):
     """One thing that the guard did about an event; `Did` says which fields are set.
 
     Attributes:
@@ -159,17 +160,7 @@ class Action:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of the fields that are set."""
-        return {"did": self.did.value, **{k: v for k, v in vars(self).items() if k != "did" and v not in (None, ())}}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Action:
-        """From the JSON of `as_dict`.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        lists = {name: tuple(map(str, values[name])) for name in ("images", "names") if name in values}
-        return cls(**{**values, "did": Did(values["did"]), **lists})
+        return {name: value for name, value in super().as_dict().items() if value not in (None, [])}
 
 
 class Defect(str, Enum):
@@ -194,7 +185,7 @@ class OnDisk(str, Enum):
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(JsonValue):
     """One image of a micro-batch.
 
     Attributes:
@@ -213,20 +204,9 @@ class Source:
     blamed: tuple[str, ...] = ()
     defect: Defect | None = None
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Source:
-        """From the JSON of `Event.as_dict`.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        defect = Defect(known) if (known := values["defect"]) else None
-        parents, blamed = tuple(values["parents"]), tuple(values["blamed"])
-        return cls(values["file"], values["suspect"], parents, OnDisk(values["on_disk"]), blamed, defect)
-
 
 @dataclass(frozen=True)
-class RankFault:
+class RankFault(JsonValue):
     """What one rank of several met in an event.
 
     Attributes:
@@ -252,23 +232,12 @@ class RankFault:
         return wording.sentence(self.says, self.values)
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {**asdict(self), "checks": [check.value for check in self.checks], "detail": self.detail}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RankFault:
-        """From the JSON of `as_dict`.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        held = {k: v for k, v in values.items() if k != "detail"}
-        checks, images = tuple(map(Check, values["checks"])), tuple(map(str, values["images"]))
-        return cls(**{**held, "rank": int(values["rank"]), "checks": checks, "images": images, **_facts(values)})
+        """A JSON-ready dict, with `detail` for readers that do not know `says`."""
+        return {**super().as_dict(), "detail": self.detail}
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(JsonValue):
     """One thing the guard saw and what it did about it.
 
     Attributes:
@@ -319,35 +288,4 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict, with `level` and `detail` for readers that do not know `Did` and `says`."""
-        return {
-            **asdict(self),
-            "point": self.point.value,
-            "checks": [check.value for check in self.checks],
-            "level": self.level.value,
-            "detail": self.detail,
-            "sources": [{**asdict(source), "on_disk": source.on_disk.value} for source in self.sources],
-            "actions": [action.as_dict() for action in self.actions],
-            "ranks": [part.as_dict() for part in self.ranks],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Event:
-        """From the JSON of `as_dict`.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        read = {
-            "point": Point(values["point"]),
-            "checks": tuple(map(Check, values["checks"])),
-            "sources": tuple(map(Source.from_dict, values["sources"])),
-            "actions": tuple(map(Action.from_dict, values["actions"])),
-            "ranks": tuple(map(RankFault.from_dict, values["ranks"])),
-        }
-        return cls(**{**{k: v for k, v in values.items() if k not in ("level", "detail")}, **read, **_facts(values)})
-
-
-def _facts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`says` and `values`, with tuples where JSON has lists."""
-    facts = {str(k): tuple(v) if isinstance(v, list) else v for k, v in values["values"].items()}
-    return {"says": str(values["says"]), "values": facts}
+        return {**super().as_dict(), "level": self.level.value, "detail": self.detail}

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from yolo_nanfix.json_values import JsonValue
+
 
 class State(str, Enum):
     """How a run ended, from best to worst."""
@@ -134,7 +136,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Lost:
+class Lost(JsonValue):
     """One thing that was lost, and how bad that is; `kind` says what `count`, `of` and `epochs` are."""
 
     kind: LossKind
@@ -142,10 +144,6 @@ class Lost:
     count: float = 0
     of: float = 0
     epochs: tuple[int, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {**vars(self), "kind": self.kind.value, "state": self.state.value, "epochs": list(self.epochs)}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from yolo_nanfix.wording import Held
+from yolo_nanfix.json_values import JsonValue
 
 TRUST = "--trust-dataset-settings"
 """The option that trusts settings files that came with the dataset."""
@@ -58,7 +58,7 @@ COUNTED = frozenset((What.PATHS_OFF, What.SEVERITY, What.BASELINE))
 
 
 @dataclass(frozen=True)
-class Override:
+class Override(JsonValue):
     """One change from the defaults.
 
     Attributes:
@@ -91,29 +91,6 @@ class Override:
         """`/d/nanfix.yaml: lint.ignore`, `YOLO_NANFIX_GUARD`, `--no-guard`."""
         return f"{self.source}: {self.key}" if self.source and self.key else self.source or self.key
 
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {**vars(self), "what": self.what.value, "names": list(self.names)}
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Override:
-        """What `as_dict` wrote.
-
-        Raises:
-            ValueError: a key is missing, or a value is not of its type.
-        """
-        held = Held(values, "a change by settings")
-        return cls(
-            what=What(held.get("what", str)),
-            source=held.get("source", str),
-            key=held.get("key", str),
-            names=tuple(map(str, held.get("names", list))),
-            value=held.get("value", str, ""),
-            count=held.get("count", int, 0),
-            fatal=held.get("fatal", int, 0),
-            taken=held.get("taken", bool, True),
-        )
-
     def __str__(self) -> str:
         """`lint.ignore: BX004, IM (41 rules not asked, 12 findings left out, 3 of them fatal)`."""
         text = _value_and_effect(self)
@@ -121,7 +98,7 @@ class Override:
 
 
 @dataclass(frozen=True)
-class SettingsFile:
+class SettingsFile(JsonValue):
     """A settings file in force.
 
     Attributes:
@@ -136,28 +113,9 @@ class SettingsFile:
     of_dataset: bool = False
     trusted: bool = True
 
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_dict(cls, values: Any) -> SettingsFile:
-        """What `as_dict` wrote.
-
-        Raises:
-            ValueError: a key is missing, or a value is not of its type.
-        """
-        held = Held(values, "a settings file")
-        return cls(
-            held.get("file", str),
-            held.get("use", str),
-            held.get("of_dataset", bool, False),
-            held.get("trusted", bool, True),
-        )
-
 
 @dataclass(frozen=True)
-class Overrides:
+class Overrides(JsonValue):
     """The settings files in force, and all changes by them, by variables and by the command."""
 
     files: tuple[SettingsFile, ...] = ()
@@ -194,21 +152,6 @@ class Overrides:
     def switch_off(self) -> bool:
         """Whether less is checked, shown or kept than by default, or something was not taken."""
         return any(change.narrows for change in self.changes)
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {"files": [one.as_dict() for one in self.files], "changes": [one.as_dict() for one in self.changes]}
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Overrides:
-        """What `as_dict` wrote.
-
-        Raises:
-            ValueError: it was not written by `as_dict`.
-        """
-        held = Held(values, "the settings in force")
-        files, changes = held.get("files", list, []), held.get("changes", list, [])
-        return cls(tuple(map(SettingsFile.from_dict, files)), tuple(map(Override.from_dict, changes)))
 
     def lines(self, *, off: bool = False) -> Iterator[str]:
         """One line per source (file, variable or command) with its changes.

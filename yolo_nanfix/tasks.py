@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
-from yolo_nanfix.wording import Held
+from yolo_nanfix.json_values import JsonValue
 
 LABELLED = ("detect", "segment", "pose", "obb")
 """The tasks that have label files."""
@@ -39,7 +38,7 @@ class TaskBasis(str, Enum):
 
 
 @dataclass(frozen=True)
-class Basis:
+class Basis(JsonValue):
     """What decided the task.
 
     Attributes:
@@ -53,22 +52,6 @@ class Basis:
     kind: TaskBasis
     guess: str
     numbers: Mapping[str, int] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {"kind": self.kind.value, "guess": self.guess, "numbers": dict(self.numbers)}
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Basis:
-        """What `as_dict` wrote.
-
-        Raises:
-            ValueError: it was not written by `as_dict`.
-        """
-        held = Held(values, "the basis of a task")
-        counted = Held(held.get("numbers", Mapping), "the numbers of a task")
-        numbers = {name: counted.get(name, int) for name in values["numbers"]}
-        return cls(TaskBasis(held.get("kind", str)), held.get("guess", str), numbers)
 
 
 def option(task: str, guess: str | None) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
+
+from yolo_nanfix.json_values import JsonValue
 
 
 class Cause(str, Enum):
@@ -25,7 +27,7 @@ class Cause(str, Enum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(JsonValue):
     """Why one step went wrong.
 
     Attributes:
@@ -70,8 +72,8 @@ class Verdict:
     replays: int = 0
     seconds: float = field(default=0.0, compare=False)
 
-    @staticmethod
-    def from_dict(held: Any) -> Verdict:
+    @classmethod
+    def from_dict(cls, held: Any) -> Verdict:
         """From the JSON of `as_dict`, which may come from anybody.
 
         Raises:
@@ -96,7 +98,3 @@ class Verdict:
             else:
                 read[entry.name] = str(value or "")
         return Verdict(**read)
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {**asdict(self), "cause": self.cause.value}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from yolo_nanfix.errors import UsageError, nearest
+from yolo_nanfix.json_values import JsonValue
 from yolo_nanfix.wording import shown
 
 REPAIRS = ("none", "state", "all")
@@ -74,7 +75,7 @@ class GuardSettings:
 
 
 @dataclass(frozen=True)
-class InForce:
+class InForce(JsonValue):
     """How every trainer that is built is guarded, or why it is not.
 
     Attributes:
@@ -88,14 +89,3 @@ class InForce:
     off: str = ""
     doubtful: str = ""
     instead: GuardSettings | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict, for another process."""
-        kept = {"settings": self.settings, "instead": self.instead}
-        return {**vars(self), **{name: vars(value) if value else None for name, value in kept.items()}}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> InForce:
-        """What `as_dict` wrote."""
-        kept = {name: GuardSettings(**values[name]) if values[name] else None for name in ("settings", "instead")}
-        return cls(off=values["off"], doubtful=values["doubtful"], **kept)

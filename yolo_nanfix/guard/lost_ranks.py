@@ -7,9 +7,11 @@ validation, still gives them. `How` lists the ways in which one is lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
+
+from yolo_nanfix.json_values import JsonValue
 
 
 class How(str, Enum):
@@ -52,7 +54,7 @@ ERROR = 1000
 
 
 @dataclass(frozen=True)
-class Sign:
+class Sign(JsonValue):
     """One sign of life.
 
     Attributes:
@@ -83,7 +85,7 @@ class Sign:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sign:
-        """From the JSON of `asdict`.
+        """What `as_dict` wrote, all of it.
 
         Raises:
             ValueError, TypeError, KeyError: it is something else.
@@ -113,7 +115,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class LostRank:
+class LostRank(JsonValue):
     """One rank that was lost.
 
     Attributes:
@@ -143,19 +145,6 @@ class LostRank:
         sign = seen.sign
         place = (sign.epoch, sign.batch, sign.step, round(seconds, 1), sign.host, sign.pid)
         return cls(rank, how, *place, sign.at if how is How.HUNG else "", sign.error if how is How.RAISED else "")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LostRank:
-        """From the JSON of `as_dict`.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        return cls(**{**values, "how": How(values["how"])})
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {**asdict(self), "how": self.how.value}
 
     def __str__(self) -> str:
         """One line for the log and for the reasons of a report."""
