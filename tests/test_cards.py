@@ -37,15 +37,15 @@ def written(tmp_path, text, name="mask-area-zero"):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("symptom:", "symptoms:", "unknown key 'symptoms'"),
-        ("default: \"on\"", "default: yes", "'default' must be one of on, off, auto"),
-        ("default: \"on\"\n", "", "key 'default' is missing"),
+        ("symptom:", "symptoms:", "no key 'symptoms'"),
+        ("default: \"on\"", "default: 'yes'", "'default' must be one of on, off, auto"),
+        ("default: \"on\"\n", "", "no 'default'"),
         ("name: mask-area-zero", "name: other", "the file is named 'mask-area-zero'"),
         ("target: ultralytics", "target: ultra lytics", "'target' must read"),
-        ("affected: [", "affected: [{introduced: 1}, ", "exactly the keys introduced and fixed"),
+        ("affected: [", "affected: [{introduced: 1}, ", "Affected.introduced"),
         ("  \"sha256:", "  \"md5:", "'fingerprints' must map"),
-        ("    default: 0.2", "    defalt: 0.2", "'params.min_area_px'"),
-        ("references:\n", "references: none\nparams_: \n", "unknown key"),
+        ("    default: 0.2", "    defalt: 0.2", "'defalt'"),
+        ("references:\n", "references: none\nparams_: \n", "no key 'params_'"),
         ("cause: The", "cause: [The", "not valid YAML"),
     ],
 )  # fmt: skip

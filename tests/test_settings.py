@@ -136,11 +136,12 @@ def test_words_that_yaml_takes_for_booleans_stay_words(here, monkeypatch):
     assert rect() == "off"
 
 
-def test_the_nearest_file_counts(here):
+def test_the_nearest_file_counts(here, monkeypatch):
     (here / "nanfix.yaml").write_text("rect: stock\n")
     (here / "below").mkdir()
     (here / "below" / "nanfix.yaml").write_text("min_area_px: 0.5\n")
-    assert settings.load_settings(KNOWN, here / "below").values == {"min_area_px": 0.5}
+    monkeypatch.chdir(here / "below")
+    assert settings.load_settings(KNOWN).values == {"min_area_px": 0.5}
 
 
 def test_names_are_unique_over_cards_and_guard():
@@ -159,6 +160,8 @@ def test_what_belongs_to_lint_is_passed_over(here, monkeypatch):
     assert settings.load_settings(KNOWN).values == {"rect": "stock"}
     (here / "below").mkdir()
     (here / "below" / "pyproject.toml").write_text("[tool.yolo-nanfix.lint]\nselect = ['CL']\n")
-    assert settings.load_settings(KNOWN, here / "below").values == {"rect": "stock"}
+    monkeypatch.chdir(here / "below")
+    assert settings.load_settings(KNOWN).values == {"rect": "stock"}
     assert settings.load_lint(here / "below")[0].values == {"select": ["CL"]}
+    monkeypatch.chdir(here)
     assert settings.load_lint(here)[0].source == f"{here / 'nanfix.yaml'}: lint."

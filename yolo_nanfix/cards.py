@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,19 +13,19 @@ from typing import Any
 import yaml
 
 from yolo_nanfix.errors import CardError
+from yolo_nanfix.json_values import JsonValue
 
 Value = bool | int | float | str
 MODES = ("on", "off", "auto")
-REQUIRED = ("name", "target", "affected", "fingerprints", "default", "symptom", "cause", "does", "references")
-OPTIONAL = ("leaves", "measured", "params")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """As `yaml.safe_load`; eight times as fast if PyYAML has its C parser."""
 
 
 @dataclass(frozen=True)
-class Param:
+class Param(JsonValue):
     """One parameter of a patch: its default, its permitted values (empty: any of the default's type), its help text."""
 
+    strict = True
     default: Value
     help: str
     choices: tuple[Value, ...] = ()
@@ -46,15 +46,16 @@ class Param:
 
 
 @dataclass(frozen=True)
-class Affected:
+class Affected(JsonValue):
     """A half-open range of releases: `introduced` has the defect, `fixed` (None: not yet) does not."""
 
+    strict = True
     introduced: str
     fixed: str | None
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(JsonValue):
     """What one patch changes, in which releases, and why.
 
     Attributes:
@@ -68,6 +69,7 @@ class Card:
         params: its parameters, by name.
     """
 
+    strict = True
     name: str
     targets: tuple[str, ...]
     affected: tuple[Affected, ...]
@@ -76,10 +78,10 @@ class Card:
     symptom: str
     cause: str
     does: str
-    leaves: str
-    measured: str
     references: tuple[str, ...]
-    params: Mapping[str, Param]
+    leaves: str = ""
+    measured: str = ""
+    params: Mapping[str, Param] = field(default_factory=dict)
 
 
 def directory() -> Path:
@@ -109,81 +111,31 @@ def load_card(path: Path) -> Card:
     """
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if not isinstance(raw, dict):
+            raise CardError(f"{path}: a card is a mapping, not a {type(raw).__name__}")
+        target = raw.pop("target", None)
+        one_line = {key: " ".join(value.split()) if isinstance(value, str) else value for key, value in raw.items()}
+        card = Card.from_dict({**one_line, "targets": target if isinstance(target, list) else [target]})
+    except yaml.YAMLError as error:
         raise CardError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise CardError(f"{path}: a card is a mapping, not a {type(raw).__name__}")
-    for key in raw:
-        if key not in REQUIRED + OPTIONAL:
-            raise CardError(f"{path}: unknown key '{key}'; known: {', '.join(REQUIRED + OPTIONAL)}")
-    for key in REQUIRED:
-        if key not in raw:
-            raise CardError(f"{path}: key '{key}' is missing")
-    return _build(path, raw)
+    except ValueError as error:
+        raise CardError(f"{path}: {error}") from error
+    for problem in _problems(card, path.stem):
+        raise CardError(f"{path}: {problem}")
+    return card
 
 
-def _build(path: Path, raw: dict[str, Any]) -> Card:
-    def text(key: str) -> str:
-        value = raw.get(key, "")
-        if not isinstance(value, str):
-            raise CardError(f"{path}: '{key}' must be text, not {type(value).__name__}")
-        return " ".join(value.split())
-
-    if raw["name"] != path.stem:
-        raise CardError(f"{path}: 'name' is {raw['name']!r}, but the file is named {path.stem!r}")
-    if raw["default"] not in MODES:
-        raise CardError(f"{path}: 'default' must be one of {', '.join(MODES)} (quoted), not {raw['default']!r}")
-    prints = raw["fingerprints"]
-    if not isinstance(prints, dict) or not all(re.fullmatch(r"sha256:[0-9a-f]{64}", str(k)) for k in prints):
-        raise CardError(f"{path}: 'fingerprints' must map sha256:<64 hex digits> to a range of releases")
-    if not isinstance(raw["references"], list):
-        raise CardError(f"{path}: 'references' must be a list of addresses")
-    return Card(
-        name=raw["name"],
-        targets=_targets(path, raw["target"]),
-        affected=_affected(path, raw["affected"]),
-        fingerprints={str(k): str(v) for k, v in prints.items()},
-        default=raw["default"],
-        symptom=text("symptom"),
-        cause=text("cause"),
-        does=text("does"),
-        leaves=text("leaves"),
-        measured=text("measured"),
-        references=tuple(map(str, raw["references"])),
-        params=_params(path, raw.get("params") or {}),
-    )
-
-
-def _targets(path: Path, raw: Any) -> tuple[str, ...]:
-    targets = tuple(raw) if isinstance(raw, list) and raw else (raw,)
-    for target in targets:
-        if not isinstance(target, str) or not re.fullmatch(r"[\w.]+:[\w.]+", target):
-            form = "package.module:Qual.name, or be a list of such"
-            raise CardError(f"{path}: 'target' must read {form}, not {target!r}")
-    return targets
-
-
-def _affected(path: Path, raw: Any) -> tuple[Affected, ...]:
-    if not isinstance(raw, list) or not raw:
-        raise CardError(f"{path}: 'affected' must be a list of {{introduced: release, fixed: release or null}}")
-    ranges = []
-    for entry in raw:
-        if not isinstance(entry, dict) or set(entry) != {"introduced", "fixed"}:
-            raise CardError(f"{path}: each entry of 'affected' has exactly the keys introduced and fixed")
-        fixed = entry["fixed"]
-        ranges.append(Affected(str(entry["introduced"]), None if fixed is None else str(fixed)))
-    return tuple(ranges)
-
-
-def _params(path: Path, raw: Any) -> dict[str, Param]:
-    if not isinstance(raw, dict):
-        raise CardError(f"{path}: 'params' must be a mapping")
-    params = {}
-    for name, entry in raw.items():
-        if not isinstance(entry, dict) or not {"default", "help"} <= set(entry) <= {"default", "help", "choices"}:
-            raise CardError(f"{path}: 'params.{name}' must have the keys default and help, and may have choices")
-        param = Param(entry["default"], str(entry["help"]), tuple(entry.get("choices", ())))
+def _problems(card: Card, name: str) -> Iterator[str]:
+    if card.name != name:
+        yield f"'name' is {card.name!r}, but the file is named {name!r}"
+    if card.default not in MODES:
+        yield f"'default' must be one of {', '.join(MODES)} (quoted), not {card.default!r}"
+    if not all(re.fullmatch(r"sha256:[0-9a-f]{64}", mark) for mark in card.fingerprints):
+        yield "'fingerprints' must map sha256:<64 hex digits> to a range of releases"
+    if wrong := [target for target in card.targets if not re.fullmatch(r"[\w.]+:[\w.]+", target)]:
+        yield f"'target' must read package.module:Qual.name, or be a list of such, not {wrong[0]!r}"
+    if not (card.targets and card.affected):
+        yield "'target' and 'affected' must not be empty"
+    for key, param in card.params.items():
         if reason := param.check(param.default):
-            raise CardError(f"{path}: 'params.{name}.default' {reason}, not {param.default!r}")
-        params[str(name)] = param
-    return params
+            yield f"'params.{key}.default' {reason}, not {param.default!r}"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -15,13 +15,16 @@ T = TypeVar("T")
 class JsonValue:
     """A dataclass that reports and other processes get as JSON."""
 
+    strict: ClassVar[bool] = False
+    """Whether `from_dict` refuses keys that are no fields, rather than ignores them."""
+
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict with a key for each field."""
         return {name: _plain(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls: type[T], values: Any) -> T:
-        """What `as_dict` wrote. Keys that are no fields are ignored; a field that is absent or null has its default.
+        """What `as_dict` wrote; a field that is absent or null has its default.
 
         Raises:
             ValueError: a key is missing, or a value is not of its type; the message says which.
@@ -45,6 +48,10 @@ def _plain(value: Any) -> Any:
 def _from_mapping(cls: Any, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise ValueError(f"{cls.__name__} is a mapping, not {type(values).__name__}")
+    names = [field.name for field in fields(cls)]
+    unknown = [name for name in values if name not in names]
+    if unknown and getattr(cls, "strict", False):
+        raise ValueError(f"{cls.__name__} has no key '{unknown[0]}'; known: {', '.join(names)}")
     read: dict[str, Any] = {}
     for field in fields(cls):
         kind, value = _kinds(cls)[field.name], values.get(field.name)
@@ -82,7 +89,9 @@ def _read(kind: Any, value: Any, what: str) -> Any:
         return {str(name): _read(inner[1], held, what) for name, held in value.items()}
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
-    allowed = (int, float) if kind is float else kind
-    if inner or not isinstance(value, allowed) or isinstance(value, bool) != (kind is bool):
+    allowed = inner if get_origin(kind) is UnionType else (kind,)
+    if float in allowed:
+        allowed = (*allowed, int)
+    if get_origin(kind) in (tuple, Mapping) or type(value) not in allowed:
         raise ValueError(f"{what} is {type(value).__name__}, not {getattr(kind, '__name__', kind)}")
     return value

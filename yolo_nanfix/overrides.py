@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from yolo_nanfix.json_values import JsonValue
+from yolo_nanfix.wording import many
 
 TRUST = "--trust-dataset-settings"
 """The option that trusts settings files that came with the dataset."""
@@ -212,7 +213,7 @@ def _listed_changes(changes: Iterable[Override]) -> str:
 
 def _not_taken(change: Override) -> str:
     if change.what is What.FATAL_TRAINED:
-        return f"{change.key} for {_many(change.count, 'image')} with fatal findings ({_first_names(change.names)})"
+        return f"{change.key} for {many(change.count, 'image')} with fatal findings ({_first_names(change.names)})"
     return f"{change.key}={change.value}" if change.value else change.key
 
 
@@ -226,15 +227,15 @@ def _value_and_effect(change: Override) -> str:
 def _effects(change: Override) -> tuple[str, ...]:
     """The effects of a change, unless its value already tells them."""
     count, fatal = change.count, change.fatal
-    some = f"{_many(count, 'finding')} left out" + (f", {fatal} of them fatal" if fatal else "")
-    left_out = f"{_many(count, 'fatal finding')} left out" if 0 < count == fatal else some if count else ""
+    some = f"{many(count, 'finding')} left out" + (f", {fatal} of them fatal" if fatal else "")
+    left_out = f"{many(count, 'fatal finding')} left out" if 0 < count == fatal else some if count else ""
     if change.what is What.RULES_OFF:
-        return f"{_many(len(change.names), 'rule')} not asked", left_out
+        return f"{many(len(change.names), 'rule')} not asked", left_out
     if change.what is What.SEVERITY:
-        return _many(count, "finding") if count else "", f"{fatal} of them fatal by their rule" if fatal else ""
+        return many(count, "finding") if count else "", f"{fatal} of them fatal by their rule" if fatal else ""
     if change.what is What.FATAL_TRAINED:
         verb = "is" if count == 1 else "are"
-        return (f"{_many(count, 'image')} with fatal findings {verb} trained on: {_first_names(change.names)}",)
+        return (f"{many(count, 'image')} with fatal findings {verb} trained on: {_first_names(change.names)}",)
     return (_FIXED.get(change.what, left_out),)
 
 
@@ -251,10 +252,6 @@ _FIXED = {
 def _first_names(names: tuple[str, ...]) -> str:
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def read_overrides(summary: Mapping[str, Any], *keys: str) -> Overrides:

@@ -27,6 +27,7 @@ from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, Table
 from yolo_nanfix.run_folder.read import METRICS
 from yolo_nanfix.run_folder.summary import REPORT_NAME, RunContext
 from yolo_nanfix.trackers.feed import Feed, active
+from yolo_nanfix.wording import many
 
 Force = Callable[[], Mapping[str, Any]]
 
@@ -148,13 +149,11 @@ class RunListener(Listener):
         recorder = self.recorder
         parts = [f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"]
         if recorder.quarantined:
-            images = len(recorder.quarantined)
-            parts.append(f"{images} image{'' if images == 1 else 's'} left out")
+            parts.append(f"{many(len(recorder.quarantined), 'image')} left out")
         if recorder.steps_undone:
             parts.append(f"{recorder.steps_undone} of {recorder.steps_taken} steps undone by rollbacks")
         if recorder.epochs_without_step:
-            epochs = len(recorder.epochs_without_step)
-            parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'} without a step")
+            parts.append(f"{many(len(recorder.epochs_without_step), 'epoch')} without a step")
         if (last := recorder.last) is not None:
             batch = f" batch {last.batch}" if last.batch else ""
             parts.append(f"last: epoch {last.epoch}{batch} {_check_names(last)}")

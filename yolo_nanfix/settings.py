@@ -124,13 +124,13 @@ def settings_files(folder: Path) -> tuple[Path, ...]:
     return tuple(above / name for above in folders for name in ("nanfix.yaml", "pyproject.toml"))
 
 
-def trusts(environ: Mapping[str, str] | None = None) -> bool:
+def trusts() -> bool:
     """Whether the environment trusts settings files that came with a dataset.
 
     Raises:
         UsageError: the variable is neither true nor false.
     """
-    text = (os.environ if environ is None else environ).get(TRUST, "")
+    text = os.environ.get(TRUST, "")
     if text.lower() in ("1", "true", "yes", "on"):
         return True
     if text.lower() in ("", "0", "false", "no", "off"):
@@ -138,20 +138,11 @@ def trusts(environ: Mapping[str, str] | None = None) -> bool:
     raise UsageError(f"{TRUST} must be true or false, not {shown(text)}")
 
 
-def load_settings(
-    known: Iterable[str],
-    folder: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    *,
-    belongs: Belongs = nobodys,
-    trust: bool = False,
-) -> Settings:
-    """Read the settings of patches and guard for a folder.
+def load_settings(known: Iterable[str], *, belongs: Belongs = nobodys, trust: bool = False) -> Settings:
+    """Read the settings of patches and guard for the current folder.
 
     Args:
         known: the names of all parameters; `enable`, `disable` and `guard` are always known.
-        folder: where the search for files starts; the current folder if None.
-        environ: the environment; the process's own if None.
         belongs: whether a file came with the dataset; then it is skipped, and a file above it counts.
         trust: trust such a file, too.
 
@@ -159,11 +150,10 @@ def load_settings(
         UsageError: a file cannot be read, or a name is unknown (with the nearest known one).
     """
     names = (*LISTS, "guard", *known)
-    trust = trust or trusts(environ)
-    files, not_taken, layers = _from_files(folder or Path.cwd(), belongs, trust)
+    files, not_taken, layers = _from_files(Path.cwd(), belongs, trust or trusts())
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
-    for source, found in (*layers, (PREFIX, _from_environment(os.environ if environ is None else environ))):
+    for source, found in (*layers, (PREFIX, _from_environment())):
         for name, value in found.items():
             variable = f"{PREFIX}{name.upper()}"
             in_file = Origin(files[-1].file, name, f"{source}: {name}") if source != PREFIX else None
@@ -208,41 +198,29 @@ def _tables(folder: Path) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
     """Each file with settings from `folder` upward, what to call it, and what it holds."""
     for above in (folder, *folder.parents):
         own, shared = above / "nanfix.yaml", above / "pyproject.toml"
-        tools = _toml(shared).get("tool", {}) if shared.is_file() else {}
+        tools = _loaded(shared, tomllib.loads).get("tool", {}) if shared.is_file() else {}
         table = _mapping(shared, tools.get("yolo-nanfix")) if isinstance(tools, dict) else None
         if own.is_file():
             if table is not None:
                 raise UsageError(f"{own} and [tool.yolo-nanfix] in {shared} both hold settings; keep one of them")
-            yield own, str(own), _mapping(own, _yaml(own)) or {}
+            yield own, str(own), _mapping(own, _loaded(own, safe_yaml.load_yaml)) or {}
         elif table is not None:
             yield shared, f"{shared} [tool.yolo-nanfix]", table
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_settings_text(path))
-    except (ValueError, RecursionError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return safe_yaml.load_yaml(_settings_text(path))
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def _settings_text(path: Path) -> str:
-    """The text of a settings file.
+def _loaded(path: Path, load: Callable[[str], Any]) -> Any:
+    """What a settings file holds.
 
     Raises:
-        OSError: it is not a regular file, or cannot be read.
-        ValueError: it is far too large, or not UTF-8.
+        UsageError: it is not a regular file, cannot be read, is far too large, or is not UTF-8, TOML or YAML.
     """
-    content = ANYWHERE.read(path, LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE >> 20} MiB")
-    return content.decode("utf-8").replace("\r\n", "\n")
+    try:
+        content = ANYWHERE.read(path, LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ValueError(f"it is larger than {LARGEST_FILE >> 20} MiB")
+        return load(content.decode("utf-8").replace("\r\n", "\n"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
@@ -251,9 +229,9 @@ def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
     raise UsageError(f"{path}: the settings must be a mapping of names to values, not {shown(value)}")
 
 
-def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Any]:
+def _from_environment() -> Mapping[str, Any]:
     found = {}
-    for variable, text in environ.items():
+    for variable, text in os.environ.items():
         if variable.startswith(PREFIX) and variable not in NO_SETTINGS:
             name = variable.removeprefix(PREFIX).lower()
             try:

@@ -54,6 +54,11 @@ def sentence(says: str, values: Mapping[str, Any]) -> str:
         return says
 
 
+def many(count: int, what: str) -> str:
+    """A number with its noun, as in `1 file` and `2 files`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def literal(text: str) -> str:
     """The format text of exactly this text: braces are escaped."""
     return text.replace("{", "{{").replace("}", "}}")

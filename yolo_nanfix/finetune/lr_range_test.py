@@ -15,6 +15,7 @@ from typing import Any
 
 from yolo_nanfix import api, files, stopping, training, upstream
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
+from yolo_nanfix.json_values import JsonValue
 from yolo_nanfix.numerics.finite import first_not_finite
 from yolo_nanfix.numerics.lr_range import Curve, Suggestion, Sweep, group_ratios, set_rate, suggest
 from yolo_nanfix.overrides import NO_OVERRIDES, Overrides
@@ -33,7 +34,7 @@ BRIGHTEST = 65504.0
 
 
 @dataclass(frozen=True)
-class LrReport:
+class LrReport(JsonValue):
     """The result of a range test: the suggestion, the curve, and how to train with it.
 
     Attributes:
@@ -67,14 +68,8 @@ class LrReport:
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         curve = {"rates": self.curve.rates, "losses": self.curve.losses, "smoothed": self.curve.smoothed}
-        return {
-            **vars(self),
-            "suggestion": vars(self.suggestion),
-            "curve": curve,
-            "arguments": dict(self.arguments),
-            "settings": self.settings.as_dict(),
-            "groups": [{"name": name, "multiple": multiple} for name, multiple in self.groups],
-        }
+        groups = [{"name": name, "multiple": multiple} for name, multiple in self.groups]
+        return {**super().as_dict(), "curve": curve, "groups": groups}
 
 
 class _Enough(Exception):  # noqa: N818 - control flow out of Ultralytics' training loop
@@ -106,13 +101,19 @@ def lr_find(
         UsageError: an argument, the model or the dataset cannot be used.
         NanfixError: the data gives no batch to train on.
     """
-    _refuse_impossible(data, steps, min_lr, max_lr, arguments)
+    _refuse_impossible(data, arguments)
+    if steps < 10:
+        raise UsageError(f"steps must be at least 10, not {steps}")
+    try:
+        plan = Sweep(min_lr, max_lr, steps)
+    except ValueError as error:
+        raise UsageError(f"min_lr and max_lr: {error}") from error
     trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
     began, place = time.monotonic(), Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
     with api.prepared(**trust):
         training.check_arguments({**arguments, "data": str(data)})
         model = training.load_model(arguments.get("model"), arguments.get("task"))
-        probe = _Probe(Sweep(min_lr, max_lr, steps), progress, arguments.get("optimizer", "auto"))
+        probe = _Probe(plan, progress, arguments.get("optimizer", "auto"))
         for event in ("on_train_start", "on_train_batch_start", "on_train_batch_end"):
             model.add_callback(event, getattr(probe, event))
         with files.folder(place, 0o700) as folder, _quiet(), api.unguarded(**trust) as status:
@@ -129,9 +130,7 @@ def lr_find(
     return replace(probe.report(time.monotonic() - began), settings=status.settings)
 
 
-def _refuse_impossible(
-    data: str | Path, steps: int, min_lr: float, max_lr: float, arguments: Mapping[str, Any]
-) -> None:
+def _refuse_impossible(data: str | Path, arguments: Mapping[str, Any]) -> None:
     """Check the arguments and data.yaml before a model is loaded or downloaded.
 
     Raises:
@@ -143,10 +142,6 @@ def _refuse_impossible(
     for name in OURS:
         if name in arguments:
             raise UsageError(f"{name} cannot be given to lr-find: {OURS[name]}")
-    if steps < 10:
-        raise UsageError(f"steps must be at least 10, not {steps}")
-    if not 0 < min_lr < max_lr < math.inf:
-        raise UsageError(f"the rates must satisfy 0 < min_lr < max_lr, not min_lr={min_lr:g} max_lr={max_lr:g}")
     if "," in str(arguments.get("device", "")):
         raise UsageError(f"lr-find trains on one device, not on device={arguments['device']}")
     if Path(data).suffix in (".yaml", ".yml"):

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from yolo_nanfix import stopping, upstream
@@ -279,7 +279,7 @@ class Lookout:
     def _leave(self, known: Board, sign: Sign) -> None:
         if (told := self.notes.to_tell()) is not None:
             known.put("notes", told)
-        known.put("sign", replace(sign, notes=self.notes.told).as_dict())
+        known.put("sign", asdict(replace(sign, notes=self.notes.told)))
 
     def _look(self) -> None:
         """Read the others' signs; ask the operating system first, so that a last sign is not missed."""

@@ -54,7 +54,7 @@ ERROR = 1000
 
 
 @dataclass(frozen=True)
-class Sign(JsonValue):
+class Sign:
     """One sign of life.
 
     Attributes:
@@ -85,7 +85,7 @@ class Sign(JsonValue):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sign:
-        """What `as_dict` wrote, all of it.
+        """From the JSON of `asdict`.
 
         Raises:
             ValueError, TypeError, KeyError: it is something else.

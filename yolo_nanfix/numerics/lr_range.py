@@ -26,6 +26,10 @@ COLLAPSED = 1e-4
 """A loss below this share of the first one was not learnt: weights that diverged give extreme logits."""
 RISEN = 1.25
 """Once the running mean is this multiple of its lowest value, a later fall comes from weights that diverged."""
+COARSE_LOW, COARSE_STEPS = 1e-5, 7
+"""The first rate and the steps of `coarse`."""
+CLIP = 10.0
+"""Largest norm of the gradient, as Ultralytics clips it."""
 LEAST_FALL = 0.02
 """A smoothed loss that falls by less than this share counts as constant."""
 
@@ -127,20 +131,6 @@ def _divergence(losses: Sequence[float], width: int) -> str:
     return ""
 
 
-def sweep(step: Callable[[float], float], low: float, high: float, steps: int, seconds: float = math.inf) -> Curve:
-    """Train one step at each rate of a sweep, until its end, until the loss diverges, or for `seconds`.
-
-    Args:
-        step: trains one step at the given rate and returns the loss after it.
-        low, high, steps: as for `Sweep`.
-        seconds: no step begins after this time.
-    """
-    plan, began = Sweep(low, high, steps), time.monotonic()
-    while not plan.done and time.monotonic() - began < seconds:
-        plan.record(step(plan.rate))
-    return plan.curve()
-
-
 def window(steps: int) -> int:
     """Over how many steps losses are averaged: a tenth of the sweep."""
     return max(1, round(steps / 10))
@@ -237,46 +227,41 @@ def coarse(
     loss_of_batch: Callable[[nn.Module], Tensor],
     optimizer_factory: Callable[[nn.Module], torch.optim.Optimizer],
     *,
-    low: float = 1e-5,
     high: float = 1.0,
-    steps: int = 7,
     seconds: float = math.inf,
-    clip: float = 10.0,
 ) -> Suggestion:
     """The range test in a few steps on one batch, for the diagnosis of a run that diverged.
 
-    It costs `steps` training steps and one forward pass, on a copy of the model: the model itself, its gradients, its
-    BatchNorm statistics and the random number generators stay as they are.
+    It costs `COARSE_STEPS` training steps and one forward pass, on a copy of the model: the model itself, its
+    gradients, its BatchNorm statistics and the random number generators stay as they are.
 
     Args:
         model: with weights from before the loss grew, in training mode.
         loss_of_batch: the scalar loss of the batch, given the copy of the model.
         optimizer_factory: makes an optimizer for the copy; the rates of its groups keep their ratios.
-        low, high, steps: as for `Sweep`.
+        high: the last rate.
         seconds: no step begins after this time.
-        clip: largest norm of the gradient, as Ultralytics clips it.
     """
+    began = time.monotonic()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=[d.index or 0 for d in devices]), torch.enable_grad():
         probe = copy.deepcopy(model)
         optimizer = optimizer_factory(probe)
         ratios = group_ratios(optimizer)
         loss = loss_of_batch(probe)
-
-        def step(rate: float) -> float:
-            nonlocal loss
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(probe.parameters(), clip)
-            set_rate(optimizer, ratios, rate)
-            optimizer.step()
-            loss = loss_of_batch(probe)
-            return float(loss.detach())
-
         if not math.isfinite(float(loss.detach())):
             reason = "the loss is not finite before the first step: not a matter of the learning rate"
             return Suggestion(None, None, None, None, reason)
-        return suggest(sweep(step, low, high, steps, seconds), type(optimizer).__name__)
+        plan = Sweep(COARSE_LOW, high, COARSE_STEPS)
+        while not plan.done and time.monotonic() - began < seconds:
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(probe.parameters(), CLIP)
+            set_rate(optimizer, ratios, plan.rate)
+            optimizer.step()
+            loss = loss_of_batch(probe)
+            plan.record(float(loss.detach()))
+    return suggest(plan.curve(), type(optimizer).__name__)
 
 
 def group_ratios(optimizer: Any) -> list[float]:

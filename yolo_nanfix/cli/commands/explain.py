@@ -33,21 +33,14 @@ def run(args: argparse.Namespace) -> Answer:
     """
     cards = api.cards()
     if card := cards.get(args.name):
-        return rule.described(_card(card), _as_dict(card), args.quiet)
+        values = {name: value for name, value in card.as_dict().items() if name != "fingerprints"}
+        return rule.described(_card(card), values, args.quiet)
     rules = {key: one for one in api.rules() for key in (one.code.lower(), one.name)}
     if found := rules.get(args.name.lower()):
         return rule.described(rule.lines(found), rule.as_dict(found), args.quiet)
     near = close(args.name, [*cards, *rules])
     hint = f"did you mean '{near}'?" if near else nearest(args.name, cards)
     raise UsageError(f"no patch and no lint rule named '{args.name}'; {hint}")
-
-
-def _as_dict(card: Card) -> dict[str, object]:
-    """The card as JSON-ready values."""
-    spans = [{"introduced": span.introduced, "fixed": span.fixed} for span in card.affected]
-    params = {name: vars(param) for name, param in card.params.items()}
-    fields = ("name", "targets", "default", "symptom", "cause", "does", "leaves", "measured", "references")
-    return {**{field: getattr(card, field) for field in fields}, "affected": spans, "params": params}
 
 
 def _card(card: Card) -> Iterator[tuple[str, str]]:

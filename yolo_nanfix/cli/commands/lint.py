@@ -23,6 +23,7 @@ from yolo_nanfix.errors import NanfixError, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.overrides import What
 from yolo_nanfix.report.text_forms import TEXT_FORMS
+from yolo_nanfix.wording import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -348,7 +349,7 @@ def _undo_last(args: argparse.Namespace, data: str | None) -> Answer:
     _list_unfixed(undone.kept)
     more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
     if not args.quiet:
-        say(f"{_plural(undone.files, 'file')} as before the last fix run{more}")
+        say(f"{many(undone.files, 'file')} as before the last fix run{more}")
     if undone.bytes_in:
         say(f"the original bytes of the others are in {undone.bytes_in}")
     return Answer(1 if undone.kept else 0, {**vars(undone), "kept": _unfixed_values(undone.kept)})
@@ -431,26 +432,26 @@ def _print_fixed(fixed: Fixed, args: argparse.Namespace) -> None:
     """Print on stderr what was fixed, or would be; with `--quiet` one line if anything was written."""
     if args.quiet:
         if fixed.files:
-            say(f"{_plural(fixed.files, 'file')} changed; --undo takes it back")
+            say(f"{many(fixed.files, 'file')} changed; --undo takes it back")
         return
     counts = Counter(finding.code for finding in fixed.done)
     codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     verb = "would fix" if fixed.diff is not None else "fixed"
-    done = f"{_plural(len(fixed.done), 'finding')} in {_plural(fixed.files, 'file')} ({codes})" if counts else "nothing"
+    done = f"{many(len(fixed.done), 'finding')} in {many(fixed.files, 'file')} ({codes})" if counts else "nothing"
     say(f"{verb} {done}")
     if fixed.unsafe:
-        say(f"{_plural(fixed.unsafe, 'finding')} can be fixed with --unsafe-fixes; --diff shows how")
+        say(f"{many(fixed.unsafe, 'finding')} can be fixed with --unsafe-fixes; --diff shows how")
     went, became = ("would go", "would become") if fixed.diff is not None else ("went", "became")
     if fixed.quarantined:
         where = f": {fixed.quarantine}" if fixed.quarantine else ""
-        say(f"{_plural(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}")
+        say(f"{many(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}")
     elif fixed.quarantine:
         say(f"unusable files are in {fixed.quarantine}")
     for folder in fixed.outside[:_MAX_LINES]:
         changes = "files would change" if fixed.diff is not None else "files changed"
         say(f"outside of the dataset {changes} in {folder}")
     if fixed.background or (args.unsafe_fixes and fixed.files):
-        say(f"{_plural(fixed.background, 'image')} {became} background")
+        say(f"{many(fixed.background, 'image')} {became} background")
     if fixed.journal:
         say(f"--undo takes it back; the original bytes are in {fixed.journal}")
 
@@ -462,7 +463,3 @@ def _list_unfixed(unfixed: tuple[Kept, ...]) -> None:
         say(f"{one.place}:{code} {one.reason}")
     if len(unfixed) > _MAX_LINES:
         say(f"... and {len(unfixed) - _MAX_LINES} more left as they are")
-
-
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
