@@ -92,6 +92,7 @@ def _read(kind: Any, value: Any, what: str) -> Any:
     allowed = inner if get_origin(kind) is UnionType else (kind,)
     if float in allowed:
         allowed = (*allowed, int)
+        value = float(value) if value in ("nan", "inf", "-inf") else value  # as `files.json_text` writes them
     if get_origin(kind) in (tuple, Mapping) or type(value) not in allowed:
         raise ValueError(f"{what} is {type(value).__name__}, not {getattr(kind, '__name__', kind)}")
     return value

@@ -152,7 +152,8 @@ def patch(
             if guard:  # asked for by name; else status() tells
                 engine.restore_patches(before)
                 raise
-    _announced[:] = [_later(_overrides_told(), _told_of(settings, call, wanted), wanted)]
+    changes = (*_by_settings(settings, call, wanted), *settings.not_taken, *_by_call(call))
+    _announced[:] = [_later(_overrides_told(), Overrides(settings.files, changes), wanted)]
     return _status(objects=False)
 
 
@@ -401,12 +402,6 @@ def _off_by_call() -> str:
     except ValueError:
         ran = None
     return "--no-guard" if isinstance(ran, dict) and ran.get("guard") is False else "guard=False"
-
-
-def _told_of(settings: Settings, call: PatchCall, wanted: bool | None) -> Overrides:
-    """The settings files, and what settings and call change from the defaults."""
-    changes = [*_by_settings(settings, call, wanted), *settings.not_taken, *_by_call(call)]
-    return Overrides(settings.files, tuple(changes))
 
 
 def _later(before: Overrides, now: Overrides, wanted: bool | None) -> Overrides:

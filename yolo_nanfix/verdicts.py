@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from yolo_nanfix.json_values import JsonValue
 
@@ -71,30 +70,3 @@ class Verdict(JsonValue):
     reproduced: bool | None = None
     replays: int = 0
     seconds: float = field(default=0.0, compare=False)
-
-    @classmethod
-    def from_dict(cls, held: Any) -> Verdict:
-        """From the JSON of `as_dict`, which may come from anybody.
-
-        Raises:
-            ValueError: it is no verdict.
-        """
-        if not isinstance(held, dict):
-            raise ValueError("a verdict is a mapping")
-        read: dict[str, Any] = {}
-        for entry in fields(Verdict):
-            value, default = held.get(entry.name), entry.default
-            if entry.name == "cause":
-                read["cause"] = Cause(value)
-            elif entry.name == "evidence":
-                read["evidence"] = {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
-            elif entry.name == "reproduced":
-                read["reproduced"] = value if isinstance(value, bool) else None
-            elif isinstance(default, tuple):
-                read[entry.name] = tuple(str(v) for v in value) if isinstance(value, (list, tuple)) else ()
-            elif entry.name == "lr0" or isinstance(default, (int, float)):
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                read[entry.name] = value if number else default
-            else:
-                read[entry.name] = str(value or "")
-        return Verdict(**read)
