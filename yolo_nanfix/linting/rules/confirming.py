@@ -82,18 +82,19 @@ def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> tup
         images that look like another one, but no more so than others of the set, each with that one, in order; and how
         many images were compared with some others only.
     """
-    first, second, distance, left_out = candidates(table.looks)
+    first, second, distance, passed_over = candidates(table.looks)
     same = _one_file(table, first, second)
     same |= np.isin(second, np.array(sorted(copies), np.int64))
     first, second, distance = first[~same], second[~same], distance[~same]
     across = table.split[first] != table.split[second]
     order = np.lexsort((first, distance, ~across, second))
     pictures = _Pictures(table, channels)
+    pictures.left_out.update(passed_over.tolist())
     links = list(_links(pictures, first[order], second[order]))
     pairs: list[Near] = []
     small = 1 < len(table.looks) <= SAMPLE
     for block, whole in [([], True)] if small else _blocks(pictures, links):
-        left_out += 0 if whole else STEP
+        pictures.left_out.update(() if whole else block)
         pairs += _judge(pictures, block, [link for link in links if link.cropped])
     if len(pictures.undecided) <= max(FEW_UNDECIDED, UNDECIDED * len(table.files)):
         pairs += pictures.undecided
@@ -107,7 +108,7 @@ def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> tup
     told = {image for pair in pairs for image in pair[:2]}
     unsure = {link.second: link.first for link in links if link.second not in told}
     unsure |= {link.first: link.second for link in links if link.first not in told and link.first not in unsure}
-    return pairs, dict(sorted(unsure.items())), left_out + pictures.left_out
+    return pairs, dict(sorted(unsure.items())), len(pictures.left_out)
 
 
 def _rank(table: Table, pair: Near) -> tuple[bool, float]:
@@ -131,13 +132,14 @@ class _Pictures:
     """Small copies of images, each decoded once.
 
     Attributes:
-        left_out: images that were not decoded because there were too many.
+        left_out: images that were compared with some others only, or not decoded, because there were too many.
         laid: alignments that were tried.
         undecided: close pairs that differ in places, and have no labels to tell whether that is an object.
     """
 
     def __init__(self, table: Table, channels: int) -> None:
-        self.left_out = self.laid = 0
+        self.left_out: set[int] = set()
+        self.laid = 0
         self.undecided: list[Near] = []
         self.table = table
         self._channels = channels
@@ -147,7 +149,7 @@ class _Pictures:
         """(64, 64), grey; None if it cannot be decoded, or too many were."""
         if image not in self._known:
             if len(self._known) >= MOST_READ:
-                self.left_out += 1
+                self.left_out.add(image)
                 return None
             from yolo_nanfix.dataset.image_stats import small_copy
 

@@ -86,7 +86,7 @@ def _file_digest(file: str) -> bytes:
     return state.digest()
 
 
-def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, int]:
+def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, Indices]:
     """Pairs of images with similar hashes.
 
     Args:
@@ -94,7 +94,7 @@ def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, in
 
     Returns:
         First and second row of each pair (first < second), of which a hash of one differs from the first hash of the
-        other in at most `RADIUS` bits; that distance; and how many images were compared with some others only.
+        other in at most `RADIUS` bits; that distance; and the rows that were compared with some others only.
     """
     seen = np.flatnonzero(looks[:, 0] != 0) if len(looks) else np.zeros(0, np.int64)
     _, at, inverse = np.unique(looks[seen, 0], return_index=True, return_inverse=True)
@@ -112,7 +112,7 @@ def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, in
     first, second, distance = first[order], second[order], distance[order]
     fresh = np.ones(len(first), np.bool_)
     fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    return first[fresh], second[fresh], distance[fresh], int(left_out.sum())
+    return first[fresh], second[fresh], distance[fresh], members[left_out]
 
 
 def _in_band(
