@@ -3,12 +3,12 @@
     python scripts/mutate.py [--count 200] [--seed 0] [--jobs 2] [--only PATH ...] [--json OUT] [--list]
 
 Mutants: a number of a module's constant or of a comparison becomes one more, half and twice as large; `<` and `<=`,
-`>` and `>=` change places. Each is tried in a copy of the checkout by the tests of its unit (`UNITS`), of a rule first
-by those that name its code; the first that fails ends it. What no result can show is left out by `_shows`. Exit code 1
+`>` and `>=` change places. Each is tried in a copy of the checkout by the tests of its unit (`UNITS`), of a rule by
+those that name its code; the first that fails ends it. What no result can show is left out by `_shows`. Exit code 1
 where fewer than 95 % die.
 
-All imports are paid once: every mutant is a fork of a process that holds the package, in which the changed functions
-get their new code, and constants their new value; processes that the tests start find it in the file.
+Imports and the collection of tests are paid once: every mutant is a fork of a process that holds both, in which the
+changed functions get their new code, and constants their new value; processes that the tests start find it in the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import ast
 import contextlib
 import gc
 import importlib
-import io
+import inspect
 import json
 import os
 import random
@@ -35,12 +35,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 900
 """Seconds that the tests of a mutant may take; a mutant that hangs is seen."""
+BUDGET = 8
+"""Seconds of processor time that the tests of a mutant may take: the quick ones come first, and what they do not see
+counts as survived."""
 WANTED = 0.95
 HEAVY = ("numpy", "polars", "cv2", "PIL.Image", "simplejpeg", "yaml", "torch", "ultralytics", "linting.cases")
 RULES = "yolo_nanfix/linting/rules"
@@ -258,44 +263,19 @@ def all_mutants(root: Path, only: list[str]) -> list[Mutant]:
     ]
 
 
-def runs(root: Path, mutant: Mutant) -> list[list[str]]:
-    """Arguments for pytest, one list after the other until a test fails."""
-    wanted = next(tests for glob, tests in UNITS.items() if Path(mutant.file).match(glob))
-    tests = [f"tests/{name}" for name in wanted if (root / "tests" / name).exists()]
-    if not mutant.file.startswith(RULES):
-        stem = Path(mutant.file).stem
-        users = [
-            path.relative_to(root).as_posix()
-            for folder in tests
-            for path in sorted((root / folder).glob("test_*.py"))
-            if re.search(rf"numerics(\.{stem} import| import .*\b{stem}\b)", path.read_text(encoding="utf-8"))
-        ]
-        return [users or tests]
-    codes = mutant.codes or _codes_of_users(root, Path(mutant.file).stem)
-    words = [rf"rules(\.| import ){Path(mutant.file).stem}", *codes]
-    named = [
-        path.relative_to(root).as_posix()
-        for path in sorted((root / tests[0]).glob("test_*.py"), key=lambda path: path.stat().st_size)
-        if any(re.search(rf"\b{word}\b", path.read_text(encoding="utf-8")) for word in words)
-    ]
-    table = "tests/linting/test_rules.py"
-    twins = [table, "tests/linting/test_edges.py"]
-    first = [*twins, "-k", " or ".join(codes)] if codes else twins
-    return [first, list(dict.fromkeys([*named, *twins]))]
-
-
 @cache
-def _codes_of_users(root: Path, helper: str) -> tuple[str, ...]:
-    """The codes of all rules whose modules import a module without rules."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted((root / RULES).glob("*.py"))]
-    users = [text for text in texts if re.search(rf"rules(\.{helper} import| import .*\b{helper}\b)", text)]
-    return tuple(dict.fromkeys(code for text in users for code in re.findall(r'^@rule\(\s*"(\w+)"', text, re.M)))
+def _codes_of_users(helper: str) -> tuple[str, ...]:
+    """The codes of a module of rules, or else of all rules whose modules import it."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(Path(RULES).glob("*.py"))}
+    own = re.findall(r'^@rule\(\s*"(\w+)"', texts[helper], re.M)
+    users = [text for text in texts.values() if re.search(rf"rules(\.{helper} import| import .*\b{helper}\b)", text)]
+    return tuple(own or dict.fromkeys(code for text in users for code in re.findall(r'^@rule\(\s*"(\w+)"', text, re.M)))
 
 
 class Copy:
     """A copy of the checkout, and the process that runs tests in it."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, files: set[str]) -> None:
         self.root = place / "checkout"
         listed = subprocess.run(
             ["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
@@ -308,74 +288,157 @@ class Copy:
             (place / "shared").symlink_to(ROOT.parent / "shared")
         environment = os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "YOLO_OFFLINE": "1"}
         environment |= {"YOLO_CONFIG_DIR": str(place), "TMPDIR": str(place)}
-        subprocess.run([sys.executable, "-m", "compileall", "-q", "yolo_nanfix", "tests"], cwd=self.root, check=True)
         self.process = subprocess.Popen(
-            [sys.executable, "-B", __file__, "--serve"],
+            [sys.executable, "-B", __file__, "--serve", *sorted({part for file in files for part in tests_of(file)})],
             cwd=self.root,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self.process.stdout is not None
+        self.process.stdout.readline()  # all is imported, so that the files may change
 
-    def ask(self, file: str, arguments: list[str]) -> dict[str, object]:
-        """Run pytest with a file as it stands now; its exit code and the first test that failed."""
+    def judge(self, mutant: Mutant) -> Outcome:
+        """Try one mutant; the file is as it was afterwards."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(json.dumps([file, arguments]), file=self.process.stdin, flush=True)
-        return dict(json.loads(self.process.stdout.readline()))
-
-    def judge(self, mutant: Mutant, first: bool) -> Outcome:
-        """Try one mutant; the file is as it was afterwards."""
         file, start = self.root / mutant.file, time.monotonic()
         before = file.read_bytes()
-        for made in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
-            made.unlink()
         file.write_bytes(mutant.applied(before))
         try:
-            for arguments in runs(self.root, mutant)[: 1 if first else None]:
-                answer = self.ask(mutant.file, arguments)
-                if answer["code"] == 4:
-                    raise RuntimeError(f"pytest does not know {arguments}")
-                if answer["code"] not in (0, 5):  # 5: no test of that name
-                    return Outcome(mutant, True, str(answer["by"]), time.monotonic() - start)
-            return Outcome(mutant, False, "", time.monotonic() - start)
+            print(json.dumps([mutant.file, mutant.codes]), file=self.process.stdin, flush=True)
+            by = str(json.loads(self.process.stdout.readline()))
         finally:
             file.write_bytes(before)
+        return Outcome(mutant, bool(by), by, time.monotonic() - start)
 
 
-def serve() -> None:
-    """Answer each line of arguments by what pytest says to them in a fork of this process."""
+def tests_of(file: str) -> list[str]:
+    """The tests of the unit of a module, relative to the checkout."""
+    return [f"tests/{name}" for name in next(tests for glob, tests in UNITS.items() if Path(file).match(glob))]
+
+
+class Server:
+    """A plugin of pytest that has collected the tests, and runs those that are asked for in forks of the process."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self.answers = answers
+        self.failed: list[str] = []
+        self.sound: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        for glob in UNITS:
+            for path in Path().glob(glob):
+                importlib.import_module(".".join(path.with_suffix("").parts))
+        for found in gc.get_objects():
+            if type(found) is types.FunctionType:
+                FUNCTIONS[found.__code__.co_filename].append(found)
+        gc.freeze()
+        print("ready", file=self.answers, flush=True)
+        for line in sys.stdin:
+            file, codes = json.loads(line)
+            chosen = _chosen(session.items, file, codes)
+            by = self._forked(chosen, file)
+            if by in {item.nodeid for item in chosen} - self.sound:
+                if self._forked([item for item in chosen if item.nodeid == by], ""):
+                    raise RuntimeError(f"{by} fails without a change, too")
+                self.sound.add(by)
+            print(json.dumps(by), file=self.answers, flush=True)
+        return True
+
+    def _forked(self, items: list[Any], file: str) -> str:
+        """The first that fails with the file as it is now, or why there was no end; empty if all pass."""
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.setpgid(0, 0)
+            said = "the process died"
+            try:
+                said = self._first(items, file)
+            except BaseException as error:
+                said = f"{type(error).__name__} while the change was made"
+            finally:
+                os.write(write, said.encode())
+                os._exit(0)
+        os.close(write)
+        ends = time.monotonic() + LIMIT
+        while not (done := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < ends:
+            time.sleep(0.01)
+        if not done[0]:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            said = f"no end in {LIMIT} seconds"
+        else:
+            said = os.read(read, 1 << 16).decode() if not done[1] else "the process died"
+        os.close(read)
+        return said
+
+    def _first(self, items: list[Any], file: str) -> str:
+        if file:
+            _renew(file)
+        ends = time.process_time() + BUDGET
+        for item, after in zip_longest(items, items[1:]):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            if self.failed:
+                return self.failed[0]
+            if time.process_time() > ends:
+                break
+        return ""
+
+
+def serve(tests: list[str]) -> None:
+    """Answer each line, a file and codes of rules, by the first test that fails with the file as it is then."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
     sys.path[:0] = [str(Path("tests").resolve()), str(Path("scripts").resolve()), str(Path.cwd())]
     import surroundings
 
     surroundings.settle()
     for name in HEAVY:
         importlib.import_module(name)
-    for glob in UNITS:
-        for path in Path().glob(glob):
-            importlib.import_module(".".join(path.with_suffix("").parts))
-    for found in gc.get_objects():
-        if type(found) is types.FunctionType:
-            FUNCTIONS[found.__code__.co_filename].append(found)
-    gc.freeze()
-    for line in sys.stdin:
-        read, write = os.pipe()
-        child = os.fork()
-        if not child:
-            os.setpgid(0, 0)
-            try:
-                file, arguments = json.loads(line)
-                _renew(file)
-                os.write(write, json.dumps(_tested(arguments)).encode())
-            finally:
-                os._exit(0)
-        os.close(write)
-        answer = _waited(child, read)
-        os.close(read)
-        print(json.dumps(answer), file=answers, flush=True)
+    import pytest
+
+    options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "tmp_path_retention_policy=none"]
+    sys.exit(pytest.main([*options, *tests], plugins=[Server(answers)]))
+
+
+def _chosen(items: list[Any], file: str, codes: list[str]) -> list[Any]:
+    """The tests of a module, of a rule those that name its code: first where each is tried on its own."""
+    within = [item for item in items if any(item.nodeid.startswith(part) for part in tests_of(file))]
+    stem = Path(file).stem
+    if not file.startswith(RULES):
+        users = [
+            item for item in within if re.search(rf"numerics(\.{stem} import| import .*\b{stem}\b)", _text(item.path))
+        ]
+        return users or within
+    words = re.compile(rf"\b({'|'.join(codes or _codes_of_users(stem))})\b")
+    direct = re.compile(rf"rules(\.{stem} import| import .*\b{stem}\b)")
+    ranked = [(_rank(item, words, direct), item) for item in within]
+    return [item for rank, item in sorted(ranked, key=lambda one: one[0]) if rank < 4]
+
+
+def _rank(item: Any, words: re.Pattern[str], direct: re.Pattern[str]) -> int:
+    if words.search(item.name):
+        return 0 if item.path.name == "test_edges.py" else 1
+    if words.search(_source(item.function)):
+        return 2
+    return 3 if direct.search(_text(item.path)) else 4
+
+
+@cache
+def _source(function: types.FunctionType) -> str:
+    return inspect.getsource(inspect.unwrap(function))
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _renew(file: str) -> None:
@@ -397,54 +460,25 @@ def _renew(file: str) -> None:
         if names:
             exec(compile(ast.Module([node], []), str(path), "exec"), vars(module))  # noqa: S102 - our own file
             for other in list(sys.modules.values()):
-                if getattr(other, "__name__", "").startswith("yolo_nanfix."):
+                if str(getattr(other, "__file__", "")).startswith(str(Path.cwd())):
                     for name in names:
                         if vars(other).get(name) is before[name]:
                             setattr(other, name, getattr(module, name))
 
 
-def _tested(arguments: list[str]) -> dict[str, object]:
-    import pytest
-
-    failed = []
-
-    class First:
-        def pytest_runtest_logreport(self, report: object) -> None:
-            if getattr(report, "failed", False):
-                failed.append(getattr(report, "nodeid", ""))
-
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments], plugins=[First()])
-    return {"code": int(code), "by": failed[0] if failed else f"pytest's exit code {int(code)}"}
-
-
-def _waited(child: int, read: int) -> dict[str, object]:
-    ends = time.monotonic() + LIMIT
-    while not (done := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < ends:
-        time.sleep(0.02)
-    if not done[0]:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return {"code": -1, "by": f"no end in {LIMIT} seconds"}
-    said = os.read(read, 1 << 16)
-    return dict(json.loads(said)) if said else {"code": -1, "by": "the process died"}
-
-
-def tried(chosen: list[Mutant], jobs: int, first: bool) -> Iterator[Outcome]:
+def tried(chosen: list[Mutant], jobs: int) -> Iterator[Outcome]:
     """The outcome of each, as they come."""
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder, contextlib.ExitStack() as stack:
         free: SimpleQueue[Copy] = SimpleQueue()
         for number in range(jobs):
-            copy = Copy(Path(folder, str(number)))
+            copy = Copy(Path(folder, str(number)), {mutant.file for mutant in chosen})
             stack.callback(copy.process.kill)
-            if (answer := copy.ask(f"{RULES}/boxes.py", ["tests/linting/test_rules.py", "-k", "TX001"]))["code"]:
-                raise RuntimeError(f"the tests fail without a change, too: {answer['by']}")
             free.put(copy)
 
         def one(mutant: Mutant) -> Outcome:
             copy = free.get()
             try:
-                return copy.judge(mutant, first)
+                return copy.judge(mutant)
             finally:
                 free.put(copy)
 
@@ -459,22 +493,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=[], metavar="PATH", help="files whose path holds one of these")
-    parser.add_argument("--first", action="store_true", help="of rules ask their tables of twins alone, which is quick")
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--list", action="store_true", help="print the mutants that would be tried, and end")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve()
+        serve(args.serve)
         return 0
     found = all_mutants(ROOT, args.only)
-    chosen = random.Random(args.seed).sample(found, min(args.count, len(found)))
+    chosen = random.Random(args.seed).sample(found, args.count) if args.count < len(found) else found
     print(f"{len(chosen)} of {len(found)} mutants")
     if args.list:
         print(*(f"{m.file}:{m.line}:{m.column}  {m.old} -> {m.new}  {' '.join(m.codes)}" for m in chosen), sep="\n")
         return 0
     outcomes = []
-    for outcome in tried(chosen, args.jobs, args.first):
+    for outcome in tried(chosen, args.jobs):
         outcomes.append(outcome)
         m, word = outcome.mutant, "killed  " if outcome.killed else "SURVIVED"
         print(

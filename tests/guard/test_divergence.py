@@ -1,4 +1,4 @@
-"""Finite divergence: the windows, each shape of divergence, heavy noise, and two real trainings."""
+"""Finite divergence: the windows, each shape of divergence, and heavy noise."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import math
 import random
 import timeit
 
-import divergence_runs
-import lab
 import pytest
-from calibrate_divergence import replay
 from hypothesis import given
 from hypothesis import strategies as st
-from make_datasets import make_dataset
 
 from yolo_nanfix.guard.divergence import Alarm, Divergence, DivergenceLimits, Window
 
@@ -157,8 +153,8 @@ def test_negative_losses_are_left_alone():
 def test_weights_that_moved_too_far(steps):
     limits = DivergenceLimits()
     limit = limits.ratio * math.sqrt(min(steps, 50) / 50)
-    assert Divergence().ratio(0.99 * limit * 7, 7.0, steps) is None
-    alarm = Divergence().ratio(1.01 * limit * 7, 7.0, steps)
+    assert Divergence().ratio(0.999 * limit * 7, 7.0, steps) is None
+    alarm = Divergence().ratio(1.001 * limit * 7, 7.0, steps)
     assert alarm.kind == "update-ratio" and alarm.severe and alarm.values["steps"] == steps
     assert Divergence().ratio(1.0, 0.0, steps) is None and Divergence().ratio(1.0, 1.0, 0) is None
 
@@ -175,32 +171,3 @@ def test_a_call_is_cheap():
     values = iter(noisy(2, 2000) * 5)
     seconds = min(timeit.repeat(lambda: sensor.loss(next(values), 3), number=500, repeat=5)) / 500
     assert seconds < 200e-6, f"{seconds * 1e6:.0f} microseconds a call"  # 2 measured; ten times slower is a defect
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """Two real trainings that differ in the learning rate alone."""
-    folder = tmp_path_factory.mktemp("divergence")
-    data = make_dataset(folder / "set", n_train=16, n_val=2, size=(64, 64), seed=3)
-    found = {}
-    for lr in (0.01, 1.0):
-        recording = divergence_runs.Recording()
-        with lab.bare():
-            settings = {"lr0": lr, "epochs": 6, "val": False}
-            result = lab.train(data, folder / f"run{lr}", callbacks=recording.callbacks, **settings)
-        assert result.error is None
-        found[lr] = recording
-    return found
-
-
-def test_a_real_divergent_training_alarms_within_ten_steps(recorded):
-    result = replay(recorded[1.0].events, every=50, early=True)
-    assert result.first is not None
-    assert result.step <= 10
-    assert recorded[1.0].metrics["metrics/mAP50(B)"] == 0
-
-
-def test_its_healthy_twin_does_not(recorded):
-    assert recorded[0.01].steps == 24
-    assert not replay(recorded[0.01].events, every=5).alarms
-    assert not replay(recorded[0.01].events, every=10).alarms

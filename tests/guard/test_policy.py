@@ -8,14 +8,7 @@ from yolo_nanfix.errors import UsageError
 from yolo_nanfix.events import Check, Point
 from yolo_nanfix.guard.fault import Fault, Kind
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.policy import (
-    CREDIT_STEPS,
-    PRECISION_FAULTS,
-    SCALER_SKIPS,
-    Rung,
-    Standing,
-    decide,
-)
+from yolo_nanfix.guard.policy import Rung, Standing, decide
 from yolo_nanfix.verdicts import Cause
 
 USUAL = GuardSettings()
@@ -48,6 +41,11 @@ def test_the_limit_of_bad_ones_in_a_row_stops_the_run():
     assert run([bad(cause=Cause.DEFINITION)] * 3, three)[0] == [(DROP,), (DROP,), (DROP, STOP)]
 
 
+def test_micro_batches_without_an_image_count_towards_the_limit():
+    three = GuardSettings(max_bad_in_a_row=3)
+    assert run([fault(Kind.EMPTY)] * 3, three)[0] == [(DROP,), (DROP,), (DROP, STOP)]
+
+
 def test_a_step_between_them_starts_the_count_anew():
     three = GuardSettings(max_bad_in_a_row=3)
     standing = run([bad(cause=Cause.DATA)] * 2, three)[1].good_step()
@@ -71,8 +69,8 @@ def test_quarantine_can_be_off():
 
 
 def test_faults_of_float16_alone_leave_it():
-    rungs, standing = run([bad(cause=Cause.PRECISION, float16=True)] * PRECISION_FAULTS)
-    assert rungs == [(DROP,)] * (PRECISION_FAULTS - 1) + [(DROP, Rung.LEAVE_FP16)]
+    rungs, standing = run([bad(cause=Cause.PRECISION, float16=True)] * 3)
+    assert rungs == [(DROP,), (DROP,), (DROP, Rung.LEAVE_FP16)]
     assert standing.bad_in_a_row == 0
     stay = GuardSettings(leave_fp16=False)
     assert all(r == (DROP,) for r in run([bad(cause=Cause.PRECISION, float16=True)] * 5, stay)[0])
@@ -80,10 +78,10 @@ def test_faults_of_float16_alone_leave_it():
 
 
 def test_a_scale_that_keeps_falling_leaves_float16_or_stops():
-    assert run([fault(Kind.SCALER)] * SCALER_SKIPS)[0] == [()] * (SCALER_SKIPS - 1) + [(Rung.LEAVE_FP16,)]
+    assert run([fault(Kind.SCALER)] * 12)[0] == [()] * 11 + [(Rung.LEAVE_FP16,)]
     stay = GuardSettings(leave_fp16=False)
-    assert run([fault(Kind.SCALER)] * SCALER_SKIPS, stay)[0][-1] == (STOP,)
-    standing = run([fault(Kind.SCALER)] * (SCALER_SKIPS - 1))[1].good_step()
+    assert run([fault(Kind.SCALER)] * 12, stay)[0][-1] == (STOP,)
+    standing = run([fault(Kind.SCALER)] * 11)[1].good_step()
     assert decide(fault(Kind.SCALER), standing, USUAL)[0].rungs == ()
 
 
@@ -143,11 +141,17 @@ def test_a_rollback_counts_until_good_steps_have_made_it_good():
     poisoned = fault(Kind.POISONED)
     decision, standing = decide(poisoned, Standing(), USUAL)
     assert decision.rungs == (ROLLBACK,)
-    assert after(standing, CREDIT_STEPS - 1).rollbacks == 1
-    assert after(standing, CREDIT_STEPS).rollbacks == 0
+    assert after(standing, 49).rollbacks == 1
+    assert after(standing, 50).rollbacks == 0
     for _ in range(20):  # far more than `max_rollbacks`, each after enough good steps of a short epoch
         decision, standing = decide(poisoned, after(standing, 2, credit_after=2), USUAL)
         assert decision.rungs == (ROLLBACK,)
+
+
+@pytest.mark.parametrize(("rollbacks", "lowered"), [(1, False), (2, True), (3, True)])
+def test_the_rate_counts_as_lowered_until_the_last_rollback_is_made_good(rollbacks, lowered):
+    standing = after(Standing(rollbacks=rollbacks, lowered=True), 50, credit_after=2)
+    assert (standing.rollbacks, standing.lowered, standing.good_steps) == (rollbacks - 1, lowered, 0)
 
 
 def test_rollbacks_without_good_steps_between_them_stop_the_run():

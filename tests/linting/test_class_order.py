@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from linting.tiny_set import YAML, TinySet
 
 from yolo_nanfix.findings import Finding
+from yolo_nanfix.linting.rules.class_order import BY_SIZE, _differ, _look_alike, _Measure, _moved
 from yolo_nanfix.linting.runner import run
 
 OTHER = "val: images/val\nnames: [dog, cat]\n"
@@ -98,6 +100,16 @@ def test_classes_numbered_anew_for_val_are_named_with_their_sizes(tmp_path: Path
     assert one.values["classes"][0] == ("cat", "dog", "train", "val", 19.2, 4.8, 6.4, 14.4)
 
 
+def test_boxes_without_a_side_and_of_less_than_a_pixel_have_a_size_or_none(tmp_path: Path):
+    """Boxes of a hundredth of a pixel count; without a width or a height there is no logarithm."""
+    tiny = TinySet(tmp_path)
+    tiny.put("labels/train/a.txt", _rows({0: (0.0002, 0.0002), 1: (0.1, 0.0002)}))
+    rows = _rows({0: (0.1, 0.0002), 1: (0.0002, 0.0002)})
+    tiny.put("labels/val/b.txt", rows + "0 0.5 0.5 0 0.2\n1 0.5 0.5 0.2 0\n" * 20)
+    (one,) = found(tiny, "CL052")
+    assert (one.values["pairs"], one.values["classes"][0][4:]) == (((0, 1), (1, 0)), (0.0, 0.0, 6.4, 0.0))
+
+
 @pytest.mark.parametrize("factor", [1.0, 1.5, 0.6])
 def test_objects_that_are_all_larger_in_val_are_no_other_classes(factor: float, tmp_path: Path):
     """At 1.5 the cows of val look like the cats of train."""
@@ -124,3 +136,51 @@ def test_a_slip_of_the_pen_is_no_numbering(tmp_path: Path):
     tiny.put("labels/val/b.txt", rows)
     (one,) = found(tiny, "CL053", "CL003")
     assert one.code == "CL003" and one.because is None
+
+
+def test_six_lists_at_most_are_compared(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    for i in range(8):
+        tiny.put(f"val{i}.yaml", f"val: images/val\nnames: [cow{i}, cat]\n")
+    files = [Path(one.place.file).name for one in found(tiny, "CL050")]
+    assert files == [f"val{i}.yaml" for i in range(6)]
+
+
+NONE, COARSE = np.zeros((1, 4)), _Measure(far=1.0, other=0.25, known=1, compared=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "differ", "alike"),
+    [
+        ([0.0, 0, 0, 0], False, True),
+        ([0.4] * 4, False, True),
+        ([0.5] * 4, False, False),
+        ([0.99] * 4, False, False),
+        ([1.0] * 4, True, False),
+        ([2.0, 2, 2, -1], True, True),
+        ([2.0, 2, -1, -1], False, True),
+        ([2.0] * 8 + [-1] * 2, True, False),
+    ],
+)
+def test_boxes_differ_or_look_alike_by_their_medians_and_by_the_share_of_pairs(values, differ, alike):
+    """Medians 1 apart and a quarter of the pairs in the other order; half of 1 apart, or a quarter of the pairs."""
+    other = np.array([values])
+    assert (_differ(NONE, other, COARSE), _look_alike(NONE, other, 1.0)) == (differ, alike)
+
+
+def _sizes(**counts: tuple[int, float]) -> dict[int, np.ndarray]:
+    return {int(name[1:]): np.full((2, count), value) for name, (count, value) in counts.items()}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "moved"),
+    [
+        (_sizes(c0=(15, 0), c1=(15, 2)), _sizes(c0=(10, 2), c1=(10, 0)), [(0, 1), (1, 0)]),
+        (_sizes(c0=(14, 0), c1=(15, 2)), _sizes(c0=(10, 2), c1=(10, 0)), []),
+        (_sizes(c0=(15, 0), c1=(15, 2)), _sizes(c0=(9, 2), c1=(10, 0)), []),
+        (_sizes(c0=(15, 0), c1=(15, 9), c2=(15, 2)), _sizes(c0=(10, 2), c1=(10, 9)), [(0, 2)]),
+        (_sizes(c0=(15, 0), c1=(15, 9), c2=(14, 2)), _sizes(c0=(10, 2), c1=(10, 9)), []),
+    ],
+)
+def test_classes_are_compared_from_ten_boxes_on_with_those_of_fifteen(first, second, moved):
+    assert list(map(tuple, _moved(first, second, BY_SIZE))) == moved

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from linting.tiny_set import TinySet
 
 import yolo_nanfix
 from yolo_nanfix.findings import Finding
+from yolo_nanfix.linting.rules.classes import Start, _class_counts, _start
 
 NAMES = {1: "[cat]", 3: "[cat, dog, cow]", 4: "[cat, dog, cow, pig]"}
 
@@ -102,3 +104,39 @@ def test_a_slip_and_a_row_without_numbers_do_not_hide_it(tmp_path: Path):
     assert len(found) == 1
     yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
     assert file.read_text().splitlines()[-3:] == ["32 0.1 0.1 0.1 0.1", "-1 0.2 0.1 0.1 0.1", "x 0.3 0.1 0.1 0.1"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "nc", "start"),
+    [
+        ([0, 1], 8, Start.ZERO),
+        ([0.5], 8, Start.ZERO),
+        ([1, 7], 8, Start.EITHER),
+        ([-1, 7], 8, Start.EITHER),
+        ([0, 8], 8, Start.OTHER),
+        ([1, 8], 8, Start.ONE),
+        ([1, 9], 9, Start.FEW),
+        ([2, 8], 8, Start.FEW),
+        ([5, 6, 7, 8], 8, Start.FEW),
+        ([4, 5, 6, 7, 8], 8, Start.ONE),
+        ([*range(1, 9)] * 12 + [8, 8, 8, 9], 8, Start.ONE),
+        ([*range(1, 9)] * 12 + [8, 8, 9], 8, Start.OTHER),
+    ],
+)
+def test_how_the_classes_of_a_split_are_counted(cls, nc, start):
+    """From 1 with more than half of the classes, or with a quarter and class 1; one stray of a hundred rows is none."""
+    assert _start(np.array(cls, np.float32), nc) is start
+
+
+class Rows:
+    """Rows of one split, of the classes 0, 2 and others that are none."""
+
+    row_cls, splits = np.array([0, 2, 2, -1, 300_000, np.nan], np.float32), ("train",)
+
+    def rows_in(self, split: str) -> np.ndarray:
+        return np.ones(len(self.row_cls), np.bool_)
+
+
+@pytest.mark.parametrize(("nc", "counted"), [(2, [1, 0]), (3, [1, 0, 2]), (200_000, [1, 0, 2, *[0] * 99_997])])
+def test_rows_are_counted_by_class_of_a_hundred_thousand_at_most(nc, counted):
+    assert _class_counts(Rows(), nc)["train"].tolist() == counted

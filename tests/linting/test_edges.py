@@ -10,8 +10,8 @@ import pytest
 from linting.cases import _bands, npy
 from linting.cases_files import classes, noise
 from linting.cases_images import PHOTO, many, second
-from linting.cases_labels import BOX, FLIP, PERSON, Change, both, boxes, large, person, rows
-from linting.tiny_set import ROWS, TinySet, encode, picture
+from linting.cases_labels import BOX, FLIP, PERSON, POSE, Change, _coloured, both, boxes, large, person, rows
+from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Severity
@@ -27,14 +27,15 @@ class Edge:
 
     def __init__(self, code: str, task: str, make: Callable[..., Change], file: str = LABELS) -> None:
         self.code, self.task, self.make, self.file = code, task, make, file
-        self.cases: list[tuple[str, Change, tuple]] = []
+        self.cases: list[tuple[str, Change, tuple, dict[str, object]]] = []
 
-    def sick(self, *values: object, lines: tuple = (1,)) -> Edge:
-        self.cases += [(f"sick {value}", self._made(value), lines) for value in values]
+    def sick(self, *values: object, lines: tuple = (1,), **told: object) -> Edge:
+        """Found at these lines, with these among the values of each finding."""
+        self.cases += [(f"sick {value}", self._made(value), lines, told) for value in values]
         return self
 
     def clean(self, *values: object) -> Edge:
-        self.cases += [(f"clean {value}", self._made(value), ()) for value in values]
+        self.cases += [(f"clean {value}", self._made(value), (), {}) for value in values]
         return self
 
     def _made(self, value: object) -> Change:
@@ -48,6 +49,15 @@ def form(text: str, put: Callable[[str], Change] = rows) -> Callable[..., Change
 
 def in_pose(content: str) -> Change:
     return person(content, FLIP)
+
+
+def in_one_point(content: str) -> Change:
+    return person(content, POSE.replace("[2, 3]", "[1, 3]"))
+
+
+def pose(points: str) -> Callable[..., Change]:
+    """A person with these keypoints."""
+    return form("0 0.5 0.5 0.4 0.4 " + points, in_pose)
 
 
 def square(size_x: float, size_y: float) -> Change:
@@ -93,8 +103,14 @@ def empty(images: int, without: int) -> Change:
     return change
 
 
-def minus_one(number: int, others: int) -> Change:
-    return both("-1 0.5 0.5 0.2 0.2\n" * number + "0 0.3 0.3 0.2 0.2\n" * others)
+def minus_one(number: int, others: int, more: int | None = None) -> Change:
+    rest = "" if more is None else f"{more} 0.4 0.4 0.2 0.2\n"
+    return both("-1 0.5 0.5 0.2 0.2\n" * number + "0 0.3 0.3 0.2 0.2\n" * others + rest)
+
+
+def named(content: str, names: str) -> Change:
+    """The same labels for both splits, and other names."""
+    return both(content, YAML.replace("[cat, dog]", names))
 
 
 def foxes(number: int, others: int) -> Change:
@@ -125,6 +141,40 @@ def wide(high: int) -> Change:
         pixels = np.minimum(picture(dtype="uint16", top=200), high).astype(np.uint16)
         pixels[5, 7] = high
         tiny.image(".png", encode(".png", pixels))
+
+    return change
+
+
+def numbered(*train: tuple[int, int], known: int = 20) -> Change:
+    """So many boxes of each class in train; in val so many of the classes 0 and 1 by turns."""
+
+    def change(tiny: TinySet) -> None:
+        rows("".join(boxes(count, cls=cls) for cls, count in train if count))(tiny)
+        tiny.put("labels/val/b.txt", "".join(boxes(1, cls=i % 2) for i in range(known)))
+
+    return change
+
+
+def exchanged(names: int) -> Change:
+    """So many names; the boxes of the classes 0 and 1 have exchanged their sizes in val."""
+
+    def change(tiny: TinySet) -> None:
+        train, val = ("".join(boxes(20, width=w, height=0.4 - w, cls=c) for c, w in enumerate(s)) for s in _SIDES)
+        rows(train, YAML.replace("cat, dog", ", ".join(f"n{i}" for i in range(names))))(tiny)
+        tiny.put("labels/val/b.txt", val)
+
+    return change
+
+
+_SIDES = (0.3, 0.1), (0.1, 0.3)
+
+
+def recoloured(names: int) -> Change:
+    """So many names; red and green squares have exchanged their classes in val."""
+
+    def change(tiny: TinySet) -> None:
+        _coloured((0, 1), (1, 0))(tiny)
+        tiny.yaml(YAML.replace("cat, dog", ", ".join(f"n{i}" for i in range(names))))
 
     return change
 
@@ -169,27 +219,90 @@ EDGES = [
     .sick(-0.0099, -0.0001, 1.0001, 1.0099)
     .clean(0, 1, -0.0101, 1.0101),
     Edge("SG009", "segment", square).sick((0.199, 0.2), (0.7, 0.056)).clean((0.201, 0.2), (0.79, 0.049)),
-    Edge("KP001", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {} 0.6 0.6 2", in_pose))
-    .sick(0.5, 3, -0.0099)
+    Edge("KP001", "pose", pose("0.4 0.4 {} 0.6 0.6 2"))
+    .sick(0.5, keypoint=0, others=0, visibility=0.5)
+    .sick(3, keypoint=0, others=0, visibility=3)
+    .sick(-0.0099, keypoint=0, others=0, visibility=-0.0099)
     .clean(0, 1, 2, -0.0101),
-    Edge("KP002", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {} 0.6 0.6 2", in_pose)).sick(-0.0101).clean(-0.0099),
-    Edge("KP003", "pose", form("0 0.5 0.5 0.4 0.4 0.4 {} 2 0.6 0.6 2", in_pose)).sick(1.0101).clean(1.0099),
-    Edge("KP004", "pose", form("0 0.5 0.5 0.4 0.4 0.4 {} 2 0.6 0.6 2", in_pose)).sick(-0.0101).clean(-0.0099),
-    Edge("KP005", "pose", form("0 0.5 0.5 0.4 0.4 {} 0.4 2 0.6 0.6 2", in_pose))
-    .sick(1.0001, 1.0099, -0.0001, -0.0099)
-    .clean(1, 0, 1.0101, -0.0101),
-    Edge("KP008", "pose", form("0 0.5 0.5 0.4 0.4 {} {} 2 0.6 0.6 2", in_pose))
-    .sick((0.901, 0.5), (0.5, 0.099))
-    .clean((0.899, 0.5), (0.5, 0.101)),
+    Edge("KP001", "pose", pose("0.4 0.4 2 0.6 0.6 {}")).sick(3, keypoint=1, others=0),
+    Edge("KP001", "pose", pose("0.4 0.4 {0} 0.6 0.6 {0}")).sick(3, keypoint=0, others=1),
+    Edge("KP002", "pose", pose("0.4 0.4 {} 0.6 0.6 2")).sick(-0.0101, visibility=-0.0101).clean(-0.0099),
+    Edge("KP003", "pose", pose("0.4 {} 2 0.6 0.6 2"))
+    .sick(1.0101, point=(0.4, 1.0101), pixels=False)
+    .sick(2, point=(0.4, 2), pixels=False)
+    .sick(2.1, point=(0.4, 2.1), pixels=True)
+    .clean(1.0099),
+    Edge("KP004", "pose", pose("0.4 {} 2 0.6 0.6 2")).sick(-0.0101, point=(0.4, -0.0101)).clean(-0.0099),
+    Edge("KP005", "pose", pose("{} 0.4 {} 0.6 0.6 2"))
+    .sick((1.0001, 2), (1.0099, 1), (-0.0001, 2), (-0.0099, 1))
+    .clean((1, 2), (0, 2), (1.0101, 2), (-0.0101, 2), (1.0001, 0)),
+    Edge("KP006", "pose", pose("0.4 0.4 {} 0.6 0.6 {}")).sick((0, 0)).clean((0, 1), (1, 0)),
+    Edge("KP006", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {}", in_one_point)).sick(0).clean(1),
+    Edge("KP007", "pose", pose("{} {} {} 0.6 0.6 2"))
+    .sick((0, 0, 1), (0, 0, 2), keypoint=0, dims=3)
+    .clean((0, 0, 0), (0, 0.4, 1), (0.4, 0, 1)),
+    Edge("KP008", "pose", pose("{} {} 2 0.6 0.6 2")).sick((0.901, 0.5), (0.5, 0.099)).clean((0.899, 0.5), (0.5, 0.101)),
+    Edge("KP008", "pose", form("0 0.5 0.5 {} {} 0.5 0.95 1 0.5 0.5 2", in_pose))
+    .sick((0, 0.4), (0.4, 0), (0.4, 0.4))
+    .clean((0, 0), (-0.4, 0.4), (0.4, 0.9)),
+    Edge("KP009", "pose", pose("0.4 0.4 {} {} 0.4 {}"))
+    .sick((1, 0.4, 2), (2, 0.4, 1), point=(0.4, 0.4))
+    .clean((1, 0.401, 1), (0, 0.4, 2), (2, 0.4, 0)),
+    Edge("KP009", "pose", pose("0 {0} 2 0 {0} 2")).sick(0.4, point=(0, 0.4)).clean(0),
+    Edge("KP009", "pose", pose("{0} 0 2 {0} 0 2")).sick(0.4, point=(0.4, 0)).clean(0),
+    Edge("KP010", "pose", lambda content: person(PERSON + content))
+    .sick("0 0.5 0.5 0.2 0.2\n", lines=(2,), columns=5, keypoints=2, dims=3)
+    .clean("0 0.5 0.5 0.2 0.2 0.4\n", "0 0.5 0.5 0.2\n"),
+    Edge("KP011", "pose", lambda content: person(PERSON + content))
+    .sick("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n", lines=(2,), columns=9, keypoints=2, dims=3)
+    .clean("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6\n", "0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6 2\n"),
+    Edge("KP011", "pose", lambda content: person(content, FLIP.replace("[2, 3]", "[2, 2]")))
+    .sick(PERSON, columns=11, keypoints=2, dims=2)
+    .clean("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n"),
     Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both)).sick(-0.0172, 1.0172).clean(-0.0154, 1.0154),
     Edge("OB001", "obb", form("0 0.1 {0} 0.5 {0} 0.5 0.3 0.1 0.3", both)).sick(-0.0229, 1.0229).clean(-0.0206, 1.0206),
     Edge("OB005", "obb", form("0 0.1 0.1 0.5 0.1 {} 0.3 0.1 0.3", both)).sick(0.255).clean(0.265),
     Edge("OB007", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).sick(0.1206).clean(0.12085),
-    Edge("CL006", "detect", only_in_train, DATA).sick(20, lines=(3,)).clean(19),
-    Edge("CL007", "detect", counts, DATA).sick((100, 9), lines=(3,)).clean((100, 10), (99, 9)),
-    Edge("CL008", "detect", counts, DATA).sick((100, 1), lines=(None,)).clean((99, 1), (100, 0)),
-    Edge("CL009", "detect", empty, "images/train/c0.jpg").sick((20, 11), lines=(None,)).clean((20, 10), (19, 11)),
-    Edge("CL057", "detect", minus_one, DATA).sick((3, 3), (5, 95), lines=(3,)).clean((2, 2), (4, 96)),
+    Edge("CL001", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(0.5, cls=0.5).sick(1.5, cls=1.5).clean(0, 1),
+    Edge("CL002", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(-1, cls=-1).sick(-2, cls=-2).clean(0, -0.5),
+    Edge("CL003", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(2, cls=2, last=1).sick(9, cls=9, last=1).clean(1),
+    Edge("CL003", "detect", lambda cls: named(f"{cls} 0.5 0.5 0.2 0.2\n", "{1: cat, 2: dog}"))
+    .sick(0, 3, classes=(1, 2), more=0)
+    .clean(1, 2, -1),
+    Edge("CL003", "detect", lambda count: named("9 0.5 0.5 0.2 0.2\n", str({n: f"n{n}" for n in (*range(count), 99)})))
+    .sick(7, classes=(*range(7), 99), more=0)
+    .sick(8, classes=tuple(range(8)), more=1),
+    Edge("CL004", "detect", lambda content: named(content, "[cat, dog, cow]"), DATA)
+    .sick("0 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n", lines=(3,), count=1, classes=3, names=("dog",))
+    .sick("1 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n", lines=(3,), count=1, classes=3, names=("cat",))
+    .sick("0 0.5 0.5 0.2 0.2\n3 0.5 0.5 0.2 0.2\n", lines=(3,), count=2, classes=3, names=("dog", "cow"))
+    .clean("".join(f"{cls} 0.5 0.5 0.2 0.2\n" for cls in range(3))),
+    Edge("CL005", "detect", counts, DATA)
+    .sick(1, lines=(3,), count=1, names=("dog",))
+    .sick((0, 1), lines=(3,), count=1, names=("cat",))
+    .clean((1, 1), (0, 0)),
+    Edge("CL006", "detect", only_in_train, DATA).sick(20, lines=(3,), split="val", count=1, names=("dog",)).clean(19),
+    Edge("CL007", "detect", counts, DATA)
+    .sick((100, 9), lines=(3,), few=10, count=1, examples=(("dog", 9),))
+    .sick((100, 1), lines=(3,), few=10, count=1, examples=(("dog", 1),))
+    .clean((100, 10), (99, 9), (100, 0)),
+    Edge("CL008", "detect", counts, DATA)
+    .sick((100, 1), lines=(None,), examples=(("cat", 100), ("dog", 1)))
+    .clean((99, 1), (100, 0)),
+    Edge("CL009", "detect", empty, "images/train/c0.jpg")
+    .sick((20, 11), lines=(None,), empty=11, images=20)
+    .clean((20, 10), (19, 11)),
+    Edge("CL053", "detect", numbered, DATA)
+    .sick(((0, 49), (1, 49), (2, 2)), ((0, 18), (2, 2)), lines=(3,))
+    .clean(((0, 49), (1, 50), (2, 1)), ((0, 18), (3, 2)), ((1, 18), (2, 2)), ((0, 17), (1, 0), (2, 2))),
+    Edge("CL053", "detect", lambda known: numbered((0, 49), (1, 49), (2, 2), known=known), DATA)
+    .sick(20, lines=(3,))
+    .clean(19),
+    Edge("CL052", "detect", exchanged, DATA).sick(2, 64, lines=(None,)).clean(65),
+    Edge("CL054", "detect", recoloured, DATA).sick(2, 64, lines=(None,)).clean(65),
+    Edge("CL057", "detect", minus_one, DATA)
+    .sick((3, 3), (5, 95), lines=(3,), by=1, first=-1, last=0, top=1)
+    .clean((2, 2), (4, 96), (3, 3, 1), (3, 3, -2)),
     Edge("CL040", "classify", foxes, "train/fox").sick((4, 40), (1, 10), lines=(None,)).clean((5, 50), (4, 39), (1, 9)),
     Edge("SP008", "detect", many, "images/val").sick((100, 29), lines=(None,)).clean((100, 30), (99, 29)),
     Edge("SP009", "detect", many, "images/val").sick((99, 100), lines=(None,)).clean((100, 100), (98, 99)),
@@ -212,20 +325,22 @@ EDGES = [
 
 def _cases() -> list:
     return [
-        pytest.param(edge, change, lines, id=f"{edge.code} {name}")
+        pytest.param(edge, change, lines, told, id=f"{edge.code} {name}")
         for edge in EDGES
-        for name, change, lines in edge.cases
+        for name, change, lines, told in edge.cases
     ]
 
 
-@pytest.mark.parametrize(("edge", "change", "lines"), _cases())
-def test_what_is_over_a_threshold_is_found_and_what_is_under_it_is_not(edge, change, lines, tmp_path: Path):
+@pytest.mark.parametrize(("edge", "change", "lines", "told"), _cases())
+def test_what_is_over_a_threshold_is_found_and_what_is_under_it_is_not(edge, change, lines, told, tmp_path: Path):
     tiny = TinySet(tmp_path)
     change(tiny)
     report = run(tiny.root, options=LintOptions(edge.task, deep=RULES[edge.code].deep))
-    found = [f.place for f in report.findings if f.code == edge.code and (f.split != "val" or "/val" in edge.file)]
-    assert sorted((p.line or 0) for p in found if p.file == str(tmp_path / edge.file)) == [line or 0 for line in lines]
-    assert not lines or {p.file for p in found} == {str(tmp_path / edge.file)}
+    found = [f for f in report.findings if f.code == edge.code and (f.split != "val" or "/val" in edge.file)]
+    places = [f.place for f in found]
+    assert sorted((p.line or 0) for p in places if p.file == str(tmp_path / edge.file)) == [line or 0 for line in lines]
+    assert not lines or {p.file for p in places} == {str(tmp_path / edge.file)}
+    assert [{name: f.values[name] for name in told} for f in found] == [told] * len(found)
 
 
 @pytest.mark.parametrize(("length", "found"), [(250, 0), (251, 1)])

@@ -173,7 +173,7 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     """
     train = _class_counts(table, config.ceiling)["train"]
     used = np.flatnonzero(train)
-    if len(used) > 1 and train.max() >= 100 * train[used].min():
+    if len(used) and train.max() >= 100 * train[used].min():
         ends = np.array([np.argmax(train), used[np.argmin(train[used])]])
         says = "from the most frequent to the rarest class: {examples:,:{0} ({1})}"
         yield Hit(str(config.yaml_file), says, values={"examples": _examples(config, ends, train)})
@@ -301,9 +301,7 @@ def from_one(found: Mapping[str, Start]) -> tuple[str, ...]:
 def _class_counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
     """For each split how many rows each class has; numbers that are no class are not counted."""
     nc = min(nc, COUNTED_CLASSES)
-    cls = table.row_cls
-    valid = len(cls) and cls.min() >= 0 and cls.max() < nc
-    number = (cls if valid else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.int64)
+    number = class_numbers(table.row_cls, nc)
     counts = {}
     for split in table.splits:
         rows = table.rows_in(split)
@@ -311,6 +309,11 @@ def _class_counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
         together = number[first : first + count] if rows[first : first + count].all() else number[rows]
         counts[split] = np.bincount(together, minlength=nc + 1)[:nc]
     return counts
+
+
+def class_numbers(cls: NDArray[np.float32], nc: int) -> NDArray[np.int64]:
+    """The class of each row as a whole number; `nc` for what is no class."""
+    return np.where((cls >= 0) & (cls < nc), cls, nc).astype(np.int64)
 
 
 def _examples(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[tuple[str, int]]:

@@ -16,6 +16,7 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.boxes import WITH_BOXES
+from yolo_nanfix.linting.rules.classes import class_numbers
 
 STRIDE = 8
 """Side in pixels of a cell of the models' finest grid."""
@@ -187,9 +188,7 @@ def _class_bins(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
     Boxes of other classes get the bins after the last.
     """
     rows = _shapes(table).rows
-    cls = table.row_cls if len(rows) == len(table.row_cls) else table.row_cls[rows]
-    valid = len(cls) and cls.min() >= 0 and cls.max() < nc
-    number = (cls if valid else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.intp)
+    number = class_numbers(table.row_cls[rows], nc)
     usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH_BOXES)[:MOST_CLASSES]
     if len(usual) < nc:
         compact = np.full(nc + 1, len(usual), np.intp)

@@ -20,7 +20,7 @@ MASKED = " (the file lies outside of the dataset, so each digit is shown as 9 an
 """Follows the masked text of a file outside of the dataset, to which a link or a list leads."""
 _FLOAT_DIGITS = 7
 """Significant digits of a float32."""
-_EQUAL = 256
+_SHARED_AT_ONCE = 256
 """At most this many different mappings of values are shared by the hits of one rule."""
 
 
@@ -47,7 +47,7 @@ def row_hits(
             file, hit = of, file_hit(labels, images, of, says)
         if (named := equal.get(row)) is None:
             named = dict(zip(values, row, strict=True))
-            if len(equal) < _EQUAL:
+            if len(equal) < _SHARED_AT_ONCE:
                 equal[row] = named
         related = () if other is None else (Place(hit.file, row[-1]),)
         yield Hit(hit.file, says, line, None, hit.split, hit.image, named, related)
