@@ -94,10 +94,14 @@ class Table:
         order = np.argsort(self.row_image, kind="stable")
         return order, self.row_image[order]
 
+    def rows_of(self, image: int) -> NDArray[np.int64]:
+        """(n,) int64, the rows of an image."""
+        order, sorted_images = self._row_order
+        return order[slice(*np.searchsorted(sorted_images, [image, image + 1]))]
+
     def labels_of(self, image: int) -> NDArray[np.float32]:
         """(n, 5) float32, class and box of each row of an image."""
-        order, sorted_images = self._row_order
-        rows = order[slice(*np.searchsorted(sorted_images, [image, image + 1]))]
+        rows = self.rows_of(image)
         return np.column_stack([self.row_cls[rows], self.row_box[rows]])
 
     @cached_property

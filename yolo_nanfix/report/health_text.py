@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from yolo_nanfix.health import LossKind, State, state_of
+from yolo_nanfix.run_folder import lenient
 
 SHOWN_EPOCHS = 5
 """At most this many epochs are named."""
@@ -33,24 +34,16 @@ def finds_nothing_yet(summary: Mapping[str, Any]) -> bool:
 
 
 def _losses(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    lost = summary.get("lost")
-    return [entry for entry in lost if isinstance(entry, Mapping)] if isinstance(lost, (list, tuple)) else []
+    return [entry for entry in lenient.entries(summary, "lost") if isinstance(entry, Mapping)]
 
 
 def _kind(entry: Mapping[str, Any]) -> LossKind | None:
-    named = entry.get("kind")
-    return LossKind(named) if isinstance(named, str) and named in {kind.value for kind in LossKind} else None
-
-
-def _count_in(entry: Mapping[str, Any], key: str) -> float:
-    value = entry.get(key)
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+    return next((kind for kind in LossKind if kind.value == entry.get("kind")), None)
 
 
 def _phrase(kind: LossKind, entry: Mapping[str, Any], state: State) -> str:
-    count, of = _count_in(entry, "count"), _count_in(entry, "of")
-    epochs = entry.get("epochs")
-    which = _named_epochs([e for e in epochs if isinstance(e, int)] if isinstance(epochs, (list, tuple)) else [])
+    count, of = (lenient.number(entry, key) or 0 for key in ("count", "of"))
+    which = _named_epochs([epoch for epoch in lenient.entries(entry, "epochs") if isinstance(epoch, int)])
     yet = "finds nothing yet" if state is State.HEALTHY else "finds nothing"
     return {
         LossKind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",

@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yolo_nanfix.findings import Finding, Place, Report, Severity, Skip
+from yolo_nanfix.findings import Finding, Place, Report, Severity
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import (
     EFFECT_WORDS,
-    SKIP_WORDS,
     base,
     explains,
     in_order,
     printable,
     relative_message,
     severity_counts,
+    skipped,
     task_sentence,
     where,
 )
@@ -111,8 +111,12 @@ def _summary_parts(report: Report, fixable: Fixable, root: Path) -> Iterator[Tab
         yield _rules_table(report)
         if root.absolute() != Path.cwd():
             yield Text(f"Files are named from {printable(str(root))} on.", style="dim")
-    if skipped := ", ".join(f"{codes} ({reason})" for codes, reason in _skipped(report)):
-        yield Text(f"Not checked: {skipped}.", style="dim")
+    reasons = [
+        f"{' '.join(codes) if len(codes) <= MAX_CODES else f'{len(codes)} rules'} ({reason})"
+        for reason, codes in skipped(report, {}).items()
+    ]
+    if reasons:
+        yield Text(f"Not checked: {', '.join(reasons)}.", style="dim")
     yield from (Text(printable(line), style=_said(report)) for line in report.overrides.lines())
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
@@ -191,17 +195,6 @@ def _fixes(fixable: Fixable) -> Iterator[str]:
             f"Up to {fixable.outside} fixable in files outside of the dataset (behind links, or listed elsewhere): "
             f"{fixable.command} --fix --fix-outside"
         )
-
-
-def _skipped(report: Report) -> list[tuple[str, str]]:
-    """The codes that were not checked, by reason; if they are many, their number."""
-    reasons: dict[Skip, list[str]] = {}
-    for code, why in report.skipped:
-        reasons.setdefault(why, []).append(code)
-    return [
-        (" ".join(codes) if len(codes) <= MAX_CODES else f"{len(codes)} rules", SKIP_WORDS[why])
-        for why, codes in reasons.items()
-    ]
 
 
 def _choice(report: Report, root: Path) -> Iterator[str]:

@@ -211,6 +211,14 @@ def _annotations(numbers: Mapping[str, int]) -> str:
     return "the annotations are boxes"
 
 
+def skipped(report: Report, rules: Mapping[str, RuleText]) -> dict[str, list[str]]:
+    """The codes that were not checked, by reason; `rules` has the texts of known ones."""
+    reasons: dict[str, list[str]] = {}
+    for code, why in report.skipped:
+        reasons.setdefault(why_skipped(why, report, rules.get(code)), []).append(code)
+    return reasons
+
+
 def why_skipped(why: Skip, report: Report, rule: RuleText | None) -> str:
     """Why a rule was not checked; for another task, which ones it reads, if the rule is known."""
     if why is Skip.OTHER_TASK and rule is not None:

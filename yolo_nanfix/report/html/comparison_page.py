@@ -88,8 +88,8 @@ def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
         for part, known in zip(parts, reported, strict=True):
             part["patches, guard, versions"] = "as its own page says" if known else "not known: it has no report"
     names = dict.fromkeys([*parts[0], *parts[1]])
-    both = [(name, parts[0].get(name, "—"), parts[1].get(name, "—")) for name in names]
-    return [row for row in both if row[1] != row[2]]
+    both = [tuple(map(lenient.text, (name, *(part.get(name, "—") for part in parts)))) for name in names]
+    return [(name, first, second) for name, first, second in both if first != second]
 
 
 def metrics(pair: tuple[RunFolder, RunFolder]) -> list[dict[str, str]]:
@@ -134,8 +134,7 @@ def event_counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]
 
 def _arguments(one: RunFolder) -> dict[str, str]:
     """The training arguments to compare, as text by name."""
-    found = {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
-    return {lenient.text(key): lenient.text(value) for key, value in found.items()}
+    return {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
 
 
 def _reported(one: RunFolder) -> dict[str, str]:
@@ -146,8 +145,7 @@ def _reported(one: RunFolder) -> dict[str, str]:
     found |= {f"guard: {key}": str(value)[:200] for key, value in settings.items()}
     found |= {"on-fatal": word} if (word := lenient.text(one.summary, "on_fatal")) else {}
     states = lenient.mapping(one.summary, "patches")
-    found |= {f"patch {key}": lenient.text(value, "state") for key, value in states.items()}
-    return {lenient.text(key): lenient.text(value) for key, value in found.items()}
+    return found | {f"patch {key}": lenient.text(value, "state") for key, value in states.items()}
 
 
 def _ends(one: RunFolder, name: str) -> tuple[float | None, float | None]:

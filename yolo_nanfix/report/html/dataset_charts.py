@@ -43,7 +43,7 @@ def charts(studied: Studied) -> tuple[Counted, ...]:
 
 def _all(studied: Studied) -> Iterator[Counted]:
     table = studied.table
-    rows = {split: _rows_of(table, members) for split, members in table.members.items()}
+    rows = {split: table.rows_in(split) for split in table.members}
     if len(table.row_image):
         yield _classes(studied, rows)
         yield _objects(table)
@@ -65,14 +65,7 @@ def _all(studied: Studied) -> Iterator[Counted]:
     yield _image_sizes(table)
 
 
-def _rows_of(table: Table, members: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows of the images of a split."""
-    inside = np.zeros(len(table.files), np.bool_)
-    inside[members] = True
-    return np.flatnonzero(inside[table.row_image])
-
-
-def _classes(studied: Studied, rows: Mapping[str, NDArray[np.int64]]) -> Counted:
+def _classes(studied: Studied, rows: Mapping[str, NDArray[np.bool_]]) -> Counted:
     """Objects of each class; the most frequent ones if there are too many classes to show."""
     table, names = studied.table, studied.config.names
     found = {split: Counter(table.row_cls[chosen].tolist()) for split, chosen in rows.items()}
@@ -92,8 +85,7 @@ def _classes(studied: Studied, rows: Mapping[str, NDArray[np.int64]]) -> Counted
 
 def _objects(table: Table) -> Counted:
     """Objects in each image."""
-    each = np.bincount(table.row_image, minlength=len(table.files))
-    counts = {split: _binned(each[members], _OBJECTS) for split, members in table.members.items()}
+    counts = {split: _binned(table.each[members], _OBJECTS) for split, members in table.members.items()}
     return Counted("Objects in each image", "objects", _ranges(_OBJECTS, ""), counts)
 
 

@@ -20,8 +20,8 @@ from yolo_nanfix.report.words import (
     printable,
     relative,
     relative_message,
+    skipped,
     task_sentence,
-    why_skipped,
 )
 
 SCRIPTS = ("dataset.js", "ticks.js")
@@ -88,7 +88,7 @@ def context(report: Report, show: Show = NO_FACTS, *, alone: bool = False) -> di
         "explorer": rows,
         **_groups(listed, show, numbers),
         "charts": [bars(chart, number) for number, chart in enumerate(show.charts)],
-        "skipped": _skipped(report, show),
+        "skipped": [(" ".join(codes), why) for why, codes in skipped(report, {r.code: r for r in show.rules}).items()],
         "known": grouped(report.known) if report.known else "",
     }  # fmt: skip
 
@@ -228,15 +228,6 @@ def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str,
         for group in found[:GROUPS]
     ]
     return {"groups": shown, "groups_left": grouped(len(found) - GROUPS) if len(found) > GROUPS else ""}
-
-
-def _skipped(report: Report, show: Show) -> list[tuple[str, str]]:
-    """The rules that were not checked, by reason."""
-    texts = {rule.code: rule for rule in show.rules}
-    reasons: dict[str, list[str]] = {}
-    for code, why in report.skipped:
-        reasons.setdefault(why_skipped(why, report, texts.get(code)), []).append(code)
-    return [(" ".join(codes), reason) for reason, codes in reasons.items()]
 
 
 class _Numbered:

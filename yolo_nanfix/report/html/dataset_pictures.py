@@ -90,16 +90,8 @@ class Rows:
 
     def __init__(self, studied: Studied) -> None:
         self.studied = studied
-        table = studied.table
-        self.image = {file: number for number, file in enumerate(table.files)}
-        self._order = np.argsort(table.row_image, kind="stable")
-        self._owner = table.row_image[self._order]
+        self.image = {file: number for number, file in enumerate(studied.table.files)}
         self._latest: tuple[int, Lines, tuple[str, ...]] = (-1, {}, ())
-
-    def of(self, image: int) -> NDArray[np.int64]:
-        """The rows of an image, by their number in the table."""
-        low, high = np.searchsorted(self._owner, [image, image + 1])
-        return self._order[low:high]
 
     def label(self, row: int) -> str:
         """The name of a row's class; empty if its number is no class."""
@@ -128,7 +120,7 @@ class Rows:
         """The rows of an image by line, with the value `entry` of their findings; and the classes of the image."""
         if self._latest[0] != image:
             lines: Lines = {}
-            rows = self.of(image)
+            rows = self.studied.table.rows_of(image)
             where = self.studied.where.get(self.studied.table.labels[image])
             for row in rows.tolist():
                 line = int(self.studied.table.row_line[row])
@@ -140,7 +132,7 @@ class Rows:
     def shapes(self, image: int, size: tuple[int, int]) -> Iterable[Shape]:
         """The boxes of an image in pixels, for labels of annotation files."""
         width, height = size
-        for row in self.of(image):
+        for row in self.studied.table.rows_of(image):
             x, y, w, h = map(float, self.studied.table.row_box[row])
             if all(abs(value) <= _FAR for value in (x, y, w, h)):
                 w, h = abs(w) / 2, abs(h) / 2
