@@ -142,7 +142,6 @@ def _blamed_rows(
 
 
 def _blank(batch: StepBatch) -> StepBatch:
-    """The first two images, grey, without label rows."""
     few = batches.with_images(batch, range(min(2, batches.size(batch))))
     few = {**few, "img": few["img"].clone().fill_(GREY)}
     if "batch_idx" not in few:

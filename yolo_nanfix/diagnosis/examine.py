@@ -182,7 +182,6 @@ def _in_float32(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
 
 
 def _with_earlier_weights(replay: Replay, seen: Evidence) -> Evidence:
-    """The same step with weights of an earlier snapshot."""
     backward = seen.outcome is not None and seen.outcome.phase == "backward"
     if seen.growth is None:
         return seen

@@ -98,7 +98,6 @@ class Places:
 
 
 def _next_number() -> int:
-    """The sequence number that autograd gives to its next node."""
     number: int = torch._C._autograd._get_sequence_nr()
     return number
 
@@ -208,7 +207,6 @@ def _pristine(path: str, name: str) -> set[str]:
 
 
 def _card_fingerprints(path: str, name: str) -> set[str]:
-    """The fingerprints of a function in the cards, of all releases."""
     target = f"{path.removesuffix('.py').replace('/', '.')}:{name}"
     return {known for card in cards.load_all().values() if target in card.targets for known in card.fingerprints}
 

@@ -107,7 +107,6 @@ def _bad_pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], 
 
 
 def _bad_rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:
-    """Rows with values that are not finite, and rows that are finite but suspect."""
     bad: dict[int, str] = {}
     odd: dict[int, str] = {}
     for key in TARGET_KEYS:

@@ -166,7 +166,6 @@ def _in_order(e: Evidence, image: int) -> bool:
 
 
 def _labels_said(e: Evidence) -> str:
-    """What bisection says of images that look healthy."""
     if not e.bisection.images or e.bisection.by_labels is None:
         return ""
     return (
@@ -255,7 +254,6 @@ def _driven(e: Evidence) -> bool:
 
 
 def _kept_state(e: Evidence, name: str) -> Answer:
-    """State outside of weights and buffers."""
     value, number = e.kept[name].get("value"), e.kept[name].get("since")
     since = {None: "", 0: ", as it was when the run began"}.get(number, f", not finite since incident {number}")
     return Answer(f"state kept outside of weights and buffers: {name} is {value}{since}", Cause.STATE, SURE)
@@ -309,7 +307,6 @@ def gradient(e: Evidence) -> Answer:
 
 
 def _in_the_run(e: Evidence) -> str:
-    """Which weights had non-finite gradients in the run."""
     seen = e.facts.get("gradients") or {}
     bad = [str(name) for name in seen.get("bad") or ()]
     if not bad:
@@ -468,7 +465,6 @@ def _with_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
 
 
 def _large_weight(e: Evidence) -> str:
-    """The first weight that was set to large values, or empty."""
     return next(iter((*e.large, *e.set_weights)), "")
 
 

@@ -81,7 +81,6 @@ def _guard_or_announce(trainer: Any, force: InForce, callbacks: Callbacks) -> No
 
 
 def _wrap_init(build: Callable[[Any], None]) -> None:
-    """Call `build` with each trainer once it is built."""
 
     def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
@@ -179,7 +178,6 @@ def _to_the_end(end: Callable[[], None], train: Callable[..., Any], *args: Any, 
 
 
 def _found_each_other(lookout: Lookout, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Start the lookout once the ranks of a run are connected."""
     result = set_up(*args, **kwargs)
     lookout.start()
     return result

@@ -177,7 +177,6 @@ class Notes:
 
 
 def _same_step(one: Event, other: Event) -> bool:
-    """Whether two events are the same thing, met by different ranks in the same step."""
     place = ("point", "checks", "epoch", "batch", "step", "val_batch")
     apart = {part.rank for part in one.ranks}.isdisjoint(part.rank for part in other.ranks)
     return bool(one.ranks) and apart and all(getattr(one, name) == getattr(other, name) for name in place)

@@ -290,6 +290,5 @@ class Faults:
 
 
 def _weight(fault: Fault) -> tuple[int, bool]:
-    """How bad a fault is: by its kind, then one without a suspect image, which will come back."""
     kinds = (Kind.EMPTY, Kind.NOT_FINITE, Kind.DIVERGING, Kind.POISONED)
     return kinds.index(fault.kind or Kind.NOT_FINITE), not fault.suspects

@@ -293,7 +293,6 @@ class Guard:
         return self.run.groups.defects(self.run.trainer.optimizer, self.run.trainer.epoch + 1, self.run.steps + 1)
 
     def _skipped(self, window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
-        """The optimizer's pre-hook held a step back."""
         alarm, self._alarm = self._alarm, None
         files = tuple(source for sources in window for source in sources)
         if alarm is not None:

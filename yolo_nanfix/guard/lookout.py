@@ -159,7 +159,6 @@ class Lookout:
             self.recorder.processes.lost = (LostRank.of(self.board.rank, How.RAISED, Seen(self.sign)),)
 
     def _cut_short(self, found: tuple[LostRank, ...]) -> None:
-        """Record that the run cannot go on since ranks are lost."""
         self.recorder.processes.lost = found
         self.recorder.processes.cut_short = RankLost(f"{'; '.join(map(str, found))}; {self.kept()}")
 
@@ -175,7 +174,6 @@ class Lookout:
         self.collect()
 
     def _tell(self, known: Board, tell: Callable[[], None]) -> None:
-        """Write the report if this rank has to, and say so on the board."""
         if known.rank == 0:
             tell()
         elif self.recorder.processes.cut_short is not None and self._stands_in(known):
@@ -321,7 +319,6 @@ def _end_of(error: BaseException | None, asked: int) -> End:
 
 
 def _told(error: BaseException) -> str:
-    """An error on one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, GuardStop) else f"{type(error).__name__}: {text}"
 

@@ -273,7 +273,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _entries_copied(collection: Any) -> Any:
-    """A copy of a collection; tensors are copied, too."""
 
     def kept(value: Any) -> Any:
         return value.detach().clone() if isinstance(value, Tensor) and _is_number(value) else value
@@ -284,7 +283,6 @@ def _entries_copied(collection: Any) -> Any:
 
 
 def _refill(collection: Any, entries: Any) -> None:
-    """Give a collection its former entries, in place."""
     copies = _entries_copied(entries)
     collection.clear()
     if isinstance(collection, dict):

@@ -231,7 +231,6 @@ def _is_finite_array(values: Any) -> bool:
 
 
 def _labels(dataset: Any, index: int, file: str) -> OnDisk:
-    """What the labels of an image are on disk: its rows finite and of known classes, its mask of known classes."""
     nc = classes_of(dataset)
     if getattr(dataset, "labels", None) is not None and not _held_valid(dataset.labels[index], nc):
         return _label_file_on_disk(label_file(dataset, file), nc)
@@ -255,7 +254,6 @@ def _on_disk(valid: bool) -> OnDisk:
 
 
 def _held_valid(own: Any, nc: int | None) -> bool:
-    """Whether the label rows of an image that a dataset keeps in memory are finite and of known classes."""
     parts = [own.get(k) for k in ("cls", "bboxes", "keypoints")] + list(own.get("segments") or ())
     if not all(_is_finite_array(part) for part in parts if part is not None):
         return False

@@ -99,7 +99,6 @@ def install() -> Callable[[], None]:
 
 
 def _cover(owner: type, name: str) -> None:
-    """Put a wrapper on a method that a class defines itself."""
     if (owner, name) in _covered or name not in vars(owner):
         return
     raw = vars(owner)[name]
@@ -280,7 +279,6 @@ def _may_name(dataset: Any) -> bool:
 
 
 def _log(failures: Iterable[Failure]) -> None:
-    """Log failures that no name can carry to the report."""
     for failure in failures:
         what = "tried again, and read" if failure.overcome else "another image has its place"
         upstream.log(f"yolo-nanfix guard: {failure.file} could not be read: {failure.error}: {what}")

@@ -143,7 +143,6 @@ def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _clean(copy: Copy) -> bool:
-    """Whether parameters and optimizer state of a copy are finite."""
     held = [
         t for name, t in copy.tensors.items() if name.startswith("optimizer.") or name in copy.scalars["parameters"]
     ]

@@ -262,7 +262,6 @@ class ValTargets:
 
 
 def _without_strays(batch: Batch) -> Batch:
-    """The batch without label rows that belong to no image."""
     owner = batch["batch_idx"].reshape(-1)
     mine = (owner >= 0) & (owner < batches.size(batch))
     return batches.without_rows(batch, (~mine).nonzero().flatten().tolist())
@@ -323,7 +322,6 @@ def finite_rows(made: Any, bad: Mapping[int, int]) -> tuple[Any, int]:
 
 
 def _finite_rows_of(entry: Any, bad: bool) -> tuple[Any, int]:
-    """The finite rows of one image's predictions, and how many others there were."""
     parts = entry if isinstance(entry, Mapping) else {"conf": entry}
     if not isinstance(parts.get("conf"), Tensor) or not len(parts["conf"]):
         return entry, 0

@@ -121,7 +121,6 @@ def _case(suite: Element, finding: Finding, here: Path) -> None:
 
 
 def _settings(root: Element, report: Report) -> None:
-    """The suite about settings, if they change anything."""
     said = "\n".join(map(printable, report.overrides.lines()))
     if not said:
         return
@@ -136,7 +135,6 @@ def _settings(root: Element, report: Report) -> None:
 
 
 def _write_counts(element: Element, suites: tuple[Element, ...]) -> None:
-    """Set the counts of tests by result."""
     for name, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("skipped", "testcase/skipped")):
         element.set(name, str(sum(len(suite.findall(path)) for suite in suites)))
     element.set("errors", "0")

@@ -52,7 +52,6 @@ def render_range_test(report: Mapping[str, Any], console: Console | None = None,
 
 
 def _more(report: Mapping[str, Any], console: Console) -> None:
-    """Print settings, rates of parameter groups, and batches that were left out."""
     for line in overrides.read_overrides(report).lines():
         console.print(escape(printable(line)))
     if any(group["multiple"] != 1 for group in report["groups"]):

@@ -68,13 +68,11 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
 
 
 def _unguarded(summary: Mapping[str, Any], words: Callable[[str], str]) -> list[str]:
-    """The line that there was no guard, and what switched it off."""
     off = summary["guard"].get("off")
     return [f"[yellow]{_escaped(words(str(off)))}[/]"] if off else []
 
 
 def _settings(summary: Mapping[str, Any], *, off: bool = False) -> list[str]:
-    """The settings and what they change, one line for each source."""
     found = join_overrides((overrides.read_overrides(summary, "lint"), overrides.read_overrides(summary)))
     colour = "yellow" if found.switch_off else "dim"
     return [f"[{colour}]{_escaped(line)}[/]" for line in found.lines(off=off)]
@@ -127,7 +125,6 @@ def _metrics(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    """How the run ended, and what it lost."""
     state, outcome, colour = state_of(summary), summary["outcome"], _colour(summary)
     detail = ", ".join(_lost(summary, state))
     ends = {"finished": "The run ended, but failed", "stopped": "The run was stopped"}
@@ -175,7 +172,6 @@ def _lint(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _counts(summary: Mapping[str, Any]) -> str:
-    """How many patches are in which state."""
     states = Counter(patch["state"] for patch in summary["patches"].values())
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda s: s[0] != "on"))
     return f"Patches (ultralytics {_escaped(summary['environment']['ultralytics'])}): {counts}"
@@ -246,7 +242,6 @@ def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _event_files(event: Mapping[str, Any]) -> list[str]:
-    """The images an event suspects; all of its images where it suspects none."""
     return [s["file"] for s in event["sources"] if s["suspect"]] or [s["file"] for s in event["sources"]]
 
 
@@ -255,7 +250,6 @@ def _where(event: Mapping[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Printable text without rich markup."""
     return escape(printable(text))
 
 

@@ -106,7 +106,6 @@ def render(
 
 
 def _summary_parts(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | Text]:
-    """What is printed below the findings."""
     if report.findings:
         yield _rules_table(report)
         if root.absolute() != Path.cwd():
@@ -127,7 +126,6 @@ def _summary_parts(report: Report, fixable: Fixable, root: Path) -> Iterator[Tab
 
 
 def _print(console: Console, text: Text) -> None:
-    """Print one logical line, not wrapped."""
     console.print(_in(console, text), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
@@ -215,7 +213,6 @@ def _choice(report: Report, root: Path) -> Iterator[str]:
 
 
 def _closing(report: Report) -> Text:
-    """What was read, what was found, and what to do next."""
     images = sum(counts["images"] for counts in report.counts.values())
     rows = sum(counts["rows"] for counts in report.counts.values())
     read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"

@@ -173,7 +173,6 @@ def task_sentence(report: Report) -> str:
 
 
 def _reason(basis: Basis) -> str:
-    """Why the dataset has a task, in words."""
     numbers = basis.numbers
     if basis.kind is TaskBasis.KPT_SHAPE:
         return "data.yaml has kpt_shape"
@@ -202,7 +201,6 @@ def _columns(numbers: Mapping[str, int]) -> str:
 
 
 def _annotations(numbers: Mapping[str, int]) -> str:
-    """The kinds of annotations in words."""
     total = numbers.get("annotations", 0)
     if numbers.get("keypoints"):
         return f"{numbers['keypoints']} of {total} annotations have keypoints"

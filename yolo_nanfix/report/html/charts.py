@@ -144,7 +144,6 @@ def fitting(values: Numbers) -> Scale:
 
 
 def _small(positive: Numbers, share: float) -> float:
-    """The quantile of the values at this share."""
     return float(np.quantile(positive, share, method="lower"))
 
 

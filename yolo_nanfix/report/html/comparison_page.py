@@ -133,12 +133,10 @@ def event_counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]
 
 
 def _arguments(one: RunFolder) -> dict[str, str]:
-    """The training arguments to compare, as text by name."""
     return {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
 
 
 def _reported(one: RunFolder) -> dict[str, str]:
-    """Versions, settings of the guard and states of patches, as text by name."""
     environment = lenient.mapping(one.summary, "environment")
     found = {f"version of {key}": lenient.text(value) for key, value in environment.items()}
     settings = lenient.mapping(one.summary, "guard", "settings")

@@ -47,7 +47,6 @@ def headline(report: Report) -> str:
 
 
 def _stop(report: Report) -> str:
-    """The last sentence if training does not start."""
     return "" if report.starts else " Training does not start."
 
 
@@ -164,7 +163,6 @@ def _safe_fixes(findings: Sequence[Finding], show: Show) -> str:
 
 
 def _fatal(fatal: Sequence[Finding]) -> Advice:
-    """The step for fatal findings."""
     images = {f.image for f in fatal if f.image is not None}
     if images and all(f.image is not None for f in fatal):
         word = "it breaks or poisons" if len(images) == 1 else "they break or poison"

@@ -84,7 +84,6 @@ def _classes(studied: Studied, rows: Mapping[str, NDArray[np.bool_]]) -> Counted
 
 
 def _objects(table: Table) -> Counted:
-    """Objects in each image."""
     counts = {split: _binned(table.each[members], _OBJECTS) for split, members in table.members.items()}
     return Counted("Objects in each image", "objects", _ranges(_OBJECTS, ""), counts)
 

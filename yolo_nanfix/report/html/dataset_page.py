@@ -127,7 +127,6 @@ def order(report: Report, show: Show) -> list[tuple[Finding, About]]:
 
 
 def _split(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    """The counts of a split, and what Ultralytics keeps of it; empty texts for unknown ones."""
     keys = ("images", "kept", "dropped", "background", "rewritten", "labels", "rows")
     numbers = {key: grouped(counts[key]) if key in counts else "" for key in keys}
     return {"name": short(name), "loses": bool(counts.get("dropped")), **numbers}
@@ -151,7 +150,6 @@ _OPTIONS = {
 
 
 def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """One rule: its documentation, and its first findings."""
     first = found[0][0]
     safety, does = show.fixes.get(first.code, (None, ""))
     return {
@@ -211,7 +209,6 @@ def groups(findings: Iterable[Finding]) -> list[Group]:
 
 
 def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """Copies and images that look alike, side by side."""
     found = groups(finding for finding, _ in listed)
     split_of = {finding.image: finding.split or "" for finding, _ in listed}
     shown = [
@@ -290,7 +287,6 @@ def explorer(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str
 
 
 def _name(file: str, root: str) -> list[str]:
-    """The shown name of a file, and its real name if that differs: both can be searched for."""
     shown = named(file, root)
     plain = " ".join(file.rpartition("/")[2].split())
     return [shown] if plain in shown else [shown, plain.encode("utf-8", "replace").decode()]
@@ -309,7 +305,6 @@ def _picture_data(picture: Picture) -> list[Any]:
 
 
 def _spot(finding: Finding, pictures: Mapping[str, Picture]) -> list[float] | None:
-    """The position of the pixel of a finding in the picture of its image."""
     picture = pictures.get(finding.image or "")
     if picture is None or finding.place.pixel is None or not picture.scale[0]:
         return None
@@ -356,7 +351,6 @@ def thumbnail(image: str, found: Listed, show: Show, numbers: Mapping[str, int])
 
 
 def _says(name: str, red: Sequence[Outline], picture: Picture, spots: int) -> str:
-    """The text for screen readers."""
     labels = ", ".join(dict.fromkeys(o.label or "no class" for o in red))
     boxes = f"; in red {len(red)} of {len(picture.outlines)} label rows ({labels})" if red else ""
     return f"{name}{boxes}{f'; {spots} pixels marked' if spots else ''}"

@@ -184,7 +184,6 @@ def _pictures(
 
 
 def _scene(image: str, found: Sequence[Finding], rows: Rows, within: Within) -> Scene:
-    """An image with its label rows."""
     studied = rows.studied
     config = studied.config
     label_of = label_path if is_yolo(studied) and studied.task != "classify" else lambda image: ""
@@ -227,7 +226,6 @@ def picture(scene: Scene, suspect: Collection[int], within: Within) -> Picture:
 
 
 def _uri(pixels: NDArray[np.uint8], size: tuple[int, int]) -> str:
-    """The picture as a `data:` URI."""
     way = cv2.INTER_AREA if pixels.shape[1] > size[0] else cv2.INTER_NEAREST
     encoded = cv2.imencode(".jpg", cv2.resize(pixels, size, interpolation=way), _QUALITY)[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(encoded).decode('ascii')}"

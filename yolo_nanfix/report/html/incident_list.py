@@ -167,7 +167,6 @@ def _actions(run: RunFolder) -> dict[str, str]:
 
 
 def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> IncidentView:
-    """One incident, without pictures."""
     view = IncidentView(f"incident-{number}", printable(path.name), "", "")
     view.command = f"yolo-nanfix diagnose {shlex.quote(printable(str(path)))}"
     view.done = done.get(path.name, "")
@@ -274,7 +273,6 @@ def add_pictures(batch_images: Sequence[BatchImage], path: Path, suspect: bool, 
 
 
 def _bearable(name: str, shape: Sequence[int]) -> None:
-    """Raise ValueError for a tensor that is too large to read."""
     if math.prod(shape) > MOST_VALUES:
         raise ValueError(f"{name} has {math.prod(shape)} values, more than {MOST_VALUES}")
 

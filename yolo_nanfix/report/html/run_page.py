@@ -240,5 +240,4 @@ def _options(run: RunFolder) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    """A value as text for Ultralytics' command line."""
     return str(value) if isinstance(value, bool) else lenient.text(value) or str(value)[:200]
