@@ -6,7 +6,6 @@ loss over too many rows. Each operation first runs on torch's `meta` device, whi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from math import ceil, isfinite, prod
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -169,20 +169,8 @@ def _plan(func: Any) -> _Plan:
 
 def memory_left() -> int:
     """Bytes of memory that are available to this process: of the machine, or of its control group if that is less."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
+    left: int = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no limit is the word `max`
         most = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-        found.append(max(0, most - int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))))
-    except (OSError, ValueError):  # no limit is the word `max`
-        pass
-    if found:
-        return min(found)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 1 << 34
+        left = min(left, most - int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii")))
+    return max(0, left)

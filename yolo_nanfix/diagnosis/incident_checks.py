@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from yolo_nanfix import wording
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.incident import Incident, NotReadable, load_incident, newest
 
@@ -41,19 +43,7 @@ class Wrong(Exception):  # noqa: N818 - becomes NotReadable where the place is k
 
 Form = Callable[[Any], Any]
 """Checks a value; raises `Wrong`."""
-
-
-def shown(value: Any) -> str:
-    """A value as a message quotes it, cut to some 60 characters."""
-    if isinstance(value, (list, tuple)):
-        few = len(value) <= 4
-        return "[" + ", ".join(map(shown, value)) + "]" if few else f"a list of {len(value)} entries"
-    if isinstance(value, Mapping):
-        return f"a mapping of {len(value)} entries"
-    if isinstance(value, int) and abs(value) >= INT64:
-        return "a number of more than 64 bits"
-    text = repr(value[:61] if isinstance(value, str) else value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
+shown = partial(wording.shown, most=60)
 
 
 def text_of(most: int = TEXT) -> Form:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from yolo_nanfix.guard.lost_ranks import Process
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
@@ -105,7 +107,9 @@ def parents() -> tuple[int, int]:
     if AGENT not in os.environ:
         return 0, 0
     launcher = os.getppid()
-    return launcher, parent_of(launcher) if LAUNCHED in os.environ else 0
+    with suppress(psutil.Error):
+        return launcher, psutil.Process(launcher).ppid() if LAUNCHED in os.environ else 0
+    return launcher, 0
 
 
 def of_a_collective(error: BaseException) -> bool:
@@ -131,35 +135,22 @@ WAITING = (f"{os.sep}torch{os.sep}distributed{os.sep}", f"{os.sep}torch{os.sep}a
 """Folders of code in which a training process waits for others: in a collective, or in a backward pass with one."""
 
 
+STATES = {
+    **dict.fromkeys((psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP), Process.SUSPENDED),
+    **dict.fromkeys((psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD), Process.GONE),
+}
+
+
 def process_of(pid: int, host: str) -> Process:
     """The state of a process; unknown where it runs on another machine."""
     if not pid or host != HOST:
         return Process.UNKNOWN
-    letter, _ = _status(pid)
-    if letter:
-        return Process.SUSPENDED if letter in "Tt" else Process.GONE if letter in "ZX" else Process.RUNNING
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return STATES.get(psutil.Process(pid).status(), Process.RUNNING)
+    except psutil.NoSuchProcess:
         return Process.GONE
-    except OSError:
+    except psutil.Error:
         return Process.UNKNOWN
-    return Process.RUNNING
-
-
-def parent_of(pid: int) -> int:
-    """The parent of a process; 0 where that is not known."""
-    return _status(pid)[1]
-
-
-def _status(pid: int) -> tuple[str, int]:
-    """The letter of a process's state and its parent, from `/proc`; empty and 0 where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        letter, above = text.rpartition(")")[2].split()[:2]
-        return letter, int(above)
-    except (OSError, ValueError):
-        return "", 0
 
 
 def place_of_main() -> tuple[str, bool]:
