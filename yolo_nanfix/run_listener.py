@@ -91,8 +91,8 @@ class RunListener(Listener):
         where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
         if not self.feed.note(event.step, f"{where}: {_check_names(event)}", line):
             return
-        for picture in pictures() if event.incident else ():
-            self.feed.picture(event.step, Path(picture.file).name, picture.pixels)
+        for file, pixels in pictures() if event.incident else ():
+            self.feed.picture(event.step, Path(file).name, pixels)
         self._give_scalars()
 
     def epoch_trained(self) -> None:

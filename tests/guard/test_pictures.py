@@ -18,18 +18,18 @@ def batch(channels):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pixels_are_rgb_with_magenta_where_any_channel_is_not_finite(channels):
-    (picture,) = sensors.pictures(batch(channels), ["b <i>.jpg", "of another rank.jpg"])
-    assert picture.file == "b <i>.jpg"
-    assert picture.pixels.dtype == np.uint8 and picture.pixels.shape == (4, 6, 3)
-    magenta = (picture.pixels == (255, 0, 255)).all(2)
+    ((file, pixels),) = sensors.pictures(batch(channels), ["b <i>.jpg", "of another rank.jpg"])
+    assert file == "b <i>.jpg"
+    assert pixels.dtype == np.uint8 and pixels.shape == (4, 6, 3)
+    magenta = (pixels == (255, 0, 255)).all(2)
     assert set(zip(*map(list, magenta.nonzero()), strict=True)) == {(0, 0), (2, 3)}
-    assert picture.pixels[0, 1, 0] == 255  # beyond 1
+    assert pixels[0, 1, 0] == 255  # beyond 1
 
 
 def test_finite_pixels_are_the_model_s_own():
     images = batch(3)
-    (picture,) = sensors.pictures(images, ["a.jpg"])
-    assert np.array_equal(picture.pixels, (images["img"][0].permute(1, 2, 0) * 255).byte().numpy())
+    ((_, pixels),) = sensors.pictures(images, ["a.jpg"])
+    assert np.array_equal(pixels, (images["img"][0].permute(1, 2, 0) * 255).byte().numpy())
 
 
 def test_a_batch_without_images_to_show_gives_none():

@@ -16,21 +16,8 @@ if TYPE_CHECKING:
     from yolo_nanfix.verdicts import Verdict
 
 
-@dataclass(frozen=True)
-class BatchPicture:
-    """An image of a micro-batch as the model saw it.
-
-    Attributes:
-        file: the image file.
-        pixels: RGB (uint8, HxWx3); pixels that are not finite are magenta.
-    """
-
-    file: str
-    pixels: NDArray[np.uint8]
-
-
-Pictures = Callable[[], Sequence[BatchPicture]]
-"""Gives the images that an event is about, when they are wanted."""
+Pictures = Callable[[], "Sequence[tuple[str, NDArray[np.uint8]]]"]
+"""Gives the images that an event is about, when they are wanted: file, and RGB (HxWx3) as the model saw it."""
 
 
 class Listener:

@@ -17,7 +17,6 @@ from torch import Tensor
 from yolo_nanfix import batches
 from yolo_nanfix.events import Check, Source
 from yolo_nanfix.guard import sample_sources
-from yolo_nanfix.guard.listener import BatchPicture
 from yolo_nanfix.guard.module_state import NormBuffers
 
 TARGETS = ("bboxes", "cls", "keypoints")
@@ -153,12 +152,12 @@ def _non_finite_maps(key: str, batch: Mapping[str, Any], count: int) -> list[int
     return sorted({each[i] for i in (~good.all(1)).nonzero().flatten().tolist() if 0 <= each[i] < count})
 
 
-def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[BatchPicture]:
-    """The images of a micro-batch that come from these files, as RGB."""
+def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[tuple[str, NDArray[np.uint8]]]:
+    """The images of a micro-batch that come from these files: file, and RGB (HxWx3)."""
     images, names = batch.get("img"), [str(f) for f in batches.names(batch)]
     if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != len(names):
         return []
-    return [BatchPicture(names[i], _rgb(images[i])) for i in (names.index(f) for f in files if f in names)]
+    return [(names[i], _rgb(images[i])) for i in (names.index(f) for f in files if f in names)]
 
 
 def _rgb(image: Tensor) -> NDArray[np.uint8]:
