@@ -94,7 +94,6 @@ def base() -> Incident:
         "born_non_finite": [], "other_buffers": [], "threads": 1, "versions": {"torch": "2"}, "patches": [],
         "entries": {"im_file": files}, "gradients": {"bad": [], "count": 0, "of": 3, "largest": {"model.0": 1.0}},
         "own": {"hooks": [], "replaced": {}, "edited": {}, "classes": {}, "device": "cpu"},
-        "weights": {"sha256": "", "here": True},
     }  # fmt: skip
     earlier = {k.replace("model.", "earlier.", 1): v * 0.99 for k, v in before.items() if v.is_floating_point()}
     tensors = {**{f"batch.{k}": v for k, v in batch.items()}, **before, **earlier, "rng.cpu": state}

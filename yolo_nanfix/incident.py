@@ -14,7 +14,6 @@ The metadata has a checksum of all of it. Files may come from anybody: nothing i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -86,7 +85,6 @@ class Incident:
                                     (`bad`, `count`, `of` how many), and the largest magnitudes of finite ones
             own                     what the run had that is not of the installed release: `hooks`, `replaced`
                                     functions, `edited` files, `classes` of modules and of the loss, `device`
-            weights                 sha256 of the weights, and where they are: here, or in which other file
         tensors: see the module.
         entries: entries of the batch that are no tensors, as the run had them; not written.
     """
@@ -185,13 +183,3 @@ def newest(path: str | Path) -> Path:
     if not found:
         raise DataError(f"{path} holds no incident; incidents lie in the folder 'incidents' of a run")
     return max(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
-
-
-def digest(named: Mapping[str, Tensor]) -> str:
-    """The sha256 of tensors and their names, in the order given."""
-    total = hashlib.sha256()
-    for name, tensor in named.items():
-        total.update(name.encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        total.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-    return total.hexdigest()

@@ -289,7 +289,6 @@ FACTS: Mapping[str, Any] = {
         **dict.fromkeys(("cause", "summary", "op", "module", "code", "phase", "tensor", "dtype"), text_of()),
     ),
     "patches": list_of(WORD, 1000),
-    "weights": record(sha256=WORD, here=figure),
 }
 ROW_DIMENSIONS: Mapping[str, tuple[int, int]] = {"cls": (1, 2), "bboxes": (2, 2), "keypoints": (3, 3)}
 """Entries of a batch with one row an object: least and most dimensions."""

@@ -27,7 +27,7 @@ from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Callbacks
 from yolo_nanfix.guard.recorder import INCIDENTS
 from yolo_nanfix.guard.state import RunState
-from yolo_nanfix.incident import SUFFIX, Incident, digest
+from yolo_nanfix.incident import SUFFIX, Incident
 from yolo_nanfix.numerics.finite import weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -256,18 +256,15 @@ class IncidentWriter:
         """Write the incident, without its weights if it is too large; beyond the limit the oldest files are removed."""
         if not self.settings.incidents:
             return
-        facts, tensors = dict(incident.facts), dict(incident.tensors)
-        weights = {k: v for k, v in tensors.items() if k.startswith("model.")}
-        facts["weights"] = {"sha256": digest(weights), "here": True}
-        limit = self.settings.incident_mb * 2**20
+        facts = incident.facts
         for part in ("earlier.", "model."):
-            if Incident(facts, tensors).size > limit:
-                tensors = {k: v for k, v in tensors.items() if not k.startswith(part)}
-                facts["weights"]["here"] = part != "model."
+            if incident.size > self.settings.incident_mb * 2**20:
+                tensors = {k: v for k, v in incident.tensors.items() if not k.startswith(part)}
+                incident = replace(incident, tensors=tensors)
         name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{'-'.join(facts['checks'])}"
         rank = f"-rank{facts['rank']}" if facts["rank"] >= 0 else ""
         path = folder / INCIDENTS / f"{name}{rank}{SUFFIX}"
-        Incident(facts, tensors).save(path)
+        incident.save(path)
         self.written = path.name
         if path in self.files:
             self.files.remove(path)
