@@ -60,7 +60,7 @@ class RunListener(Listener):
                     old.unlink()  # of another run in the same folder, as Ultralytics does with its results.csv
             return
         try:
-            rows = self.recorder.readings.go_on(csv_tables.read_steps(path), self.trainer.start_epoch)
+            rows = self.recorder.step_log.go_on(csv_tables.read_steps(path), self.trainer.start_epoch)
             upstream.log(f"yolo-nanfix: {path} goes on after {rows} rows", good_news=True)
         except DataError as error:
             upstream.log(f"yolo-nanfix: the curves of this run begin where it was resumed: {error}")
@@ -162,7 +162,7 @@ class RunListener(Listener):
     def _give_scalars(self) -> None:
         recorder = self.recorder
         values = {
-            **{name: recorder.readings.latest[name] for name in TOTALS if name in recorder.readings.latest},
+            **{name: recorder.step_log.latest[name] for name in TOTALS if name in recorder.step_log.latest},
             "micro_batches": recorder.step,
             "dropped_micro_batches": recorder.dropped,
             "left_out_images": len(recorder.quarantined),
@@ -206,7 +206,7 @@ class RunListener(Listener):
 
     def _write_steps(self) -> None:
         try:
-            write_text(self._steps_file(), self.recorder.readings.text())
+            write_text(self._steps_file(), self.recorder.step_log.text())
         except OSError as problem:
             self._cannot_write("the readings of the steps", problem)
 

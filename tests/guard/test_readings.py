@@ -18,7 +18,7 @@ from marks import matrix
 import yolo_nanfix
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.guard import sensors
-from yolo_nanfix.guard.step_log import Readings
+from yolo_nanfix.guard.step_log import StepLog
 from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, read_steps
 
 TERMS = ("box_loss", "cls_loss", "dfl_loss")
@@ -34,7 +34,7 @@ def written(result):
 
 
 def filled(rows, *, limit=8, **gaps):
-    readings = Readings(limit)
+    readings = StepLog(limit)
     for step in range(1, rows + 1):
         norm = {"grad_norm": 2.0 * step} if step % 2 else {}
         readings.add(step, 1 + step // 10, step % 10, {"box_loss": gaps.get(f"at{step}", float(step)), **norm})
@@ -84,7 +84,7 @@ def test_frames_read_what_is_not_finite_as_numbers_and_steps_read_what_older_rel
 
 
 def test_rows_are_laid_out_alike_whether_the_text_was_asked_for_before_or_not():
-    asked, once = Readings(8), Readings(8)
+    asked, once = StepLog(8), StepLog(8)
     for step in range(1, 60):
         values = {"loss": step / 7, **({"late_term": 1.0} if step > 5 else {})}
         for readings in (asked, once):
@@ -95,7 +95,7 @@ def test_rows_are_laid_out_alike_whether_the_text_was_asked_for_before_or_not():
 
 
 def test_terms_with_names_that_need_quotes_come_back(tmp_path):
-    readings = Readings()
+    readings = StepLog()
     readings.add(1, 1, 1, {'a,"b"\nc': 1.5, "step": 9.0})
     assert columns(readings, tmp_path) == {
         **{"step": [1], "epoch": [1], "batch": [1], 'a,"b"\nc': [1.5]},
@@ -104,14 +104,14 @@ def test_terms_with_names_that_need_quotes_come_back(tmp_path):
 
 
 def test_columns_keep_their_order_over_a_resume(tmp_path):
-    first, second = Readings(), Readings()
+    first, second = StepLog(), StepLog()
     first.add(1, 1, 1, {"box_loss": 1.0, "cls_loss": 2.0, "dfl_loss": 3.0, "angle_loss": 4.0, "loss": 10.0})
     second.go_on(columns(first, tmp_path), epochs=1)
     assert second.text() == first.text()
 
 
 def test_a_run_goes_on_after_the_epochs_that_it_had(tmp_path):
-    whole, first, second = filled(60, limit=16), filled(45, limit=16), Readings(16)
+    whole, first, second = filled(60, limit=16), filled(45, limit=16), StepLog(16)
     assert second.go_on(columns(first, tmp_path), epochs=3) == 7
     assert second.before == 28
     for step in range(29, 61):

@@ -187,7 +187,7 @@ class Guard:
 
     def _write_down(self, values: Mapping[str, float]) -> None:
         """Add a row to the step log: this micro-batch, and the gradient norm of the step before it."""
-        run, rows = self.run, self.run.recorder.readings
+        run, rows = self.run, self.run.recorder.step_log
         if values and self._norm_to_read is not None:
             self._norm_to_read = None
             rows.norm(values[batched_reads.NORM])
@@ -245,7 +245,7 @@ class Guard:
             self.run.gradients.join()
             return
         if said is None:
-            self.run.recorder.readings.norm(value)
+            self.run.recorder.step_log.norm(value)
         says = "the gradient is not finite, the loss is"
         seen = Fault(None, Point.AFTER_BACKWARD, (Check.GRADIENT,), says, micro=micro)
         if self.faults.deal_with(said or seen, left_to_scaler=scaled and said is None):
@@ -353,7 +353,7 @@ class Guard:
         if self.norm is None:
             self.norm = sensors.gradient_norm(list(self.run.model.parameters()))
         self._norm_value = sensors.host_values({"norm": self.norm})["norm"]
-        self.run.recorder.readings.norm(self._norm_value)
+        self.run.recorder.step_log.norm(self._norm_value)
         alarm = self.run.divergence.step(self._norm_value) if math.isfinite(self._norm_value) else None
         severe = alarm is not None and alarm.severe
         self._held_back = severe or not math.isfinite(self._norm_value)
@@ -372,7 +372,7 @@ class Guard:
         self.run.recorder.epoch_over(self.run.trainer.epoch + 1)
         late, self._norm_to_read = self._norm_to_read, None
         if late is not None:
-            self.run.recorder.readings.norm(sensors.host_values({batched_reads.NORM: late})[batched_reads.NORM])
+            self.run.recorder.step_log.norm(sensors.host_values({batched_reads.NORM: late})[batched_reads.NORM])
         self.settle()
         self.faults.finite_state(Point.EPOCH_END)
         self.faults.ema_trap()

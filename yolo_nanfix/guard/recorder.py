@@ -10,7 +10,7 @@ from typing import Any
 from yolo_nanfix.events import LOSSES, Did, Event
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.guard.lost_ranks import Processes
-from yolo_nanfix.guard.step_log import Readings
+from yolo_nanfix.guard.step_log import StepLog
 from yolo_nanfix.verdicts import Verdict
 
 EVENTS_KEPT = 1000
@@ -38,7 +38,7 @@ class Recorder:
     `rollbacks` undid. `epochs_without_step` lists the epochs (1-based) in which no step was taken because of
     faults. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its NaN recovery ran).
     `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished` becomes true when the
-    trainer reaches its own end. `readings` has a row for each micro-batch. `start` are checksums of the weights that
+    trainer reaches its own end. `step_log` has a row for each micro-batch. `start` are checksums of the weights that
     the run started with, `pretrained` tells whether these were trained before, None if that is not known. `resumed`
     lists after how many epochs the run was resumed; all counts go on then, except for `epochs_unknown` epochs of which
     no state was saved. `in_force` gives what is in force in the run, once it has a guard. `beforehand` are
@@ -79,13 +79,13 @@ class Recorder:
         self.unreadable: dict[str, str] = {}
         self.unreadable_samples = self.bad_samples = 0
         self.verdicts: list[Verdict] = []
-        self.readings = Readings()
+        self.step_log = StepLog()
         self.processes = Processes()
 
     @property
     def step(self) -> int:
         """How many micro-batches the run has had, those before it was resumed included."""
-        return max(self.readings.before, self._carried) + self.micro_batches - self._carried
+        return max(self.step_log.before, self._carried) + self.micro_batches - self._carried
 
     def add(self, event: Event, verdict: Verdict | None = None) -> None:
         """Keep an event and what it was found to come from, and count what was done about it."""

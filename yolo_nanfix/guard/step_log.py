@@ -28,7 +28,7 @@ class Row:
     counts: list[int]
 
 
-class Readings:
+class StepLog:
     """The rows of one run. A sum is not finite if a value was not, so such values survive merging.
 
     Attributes:
