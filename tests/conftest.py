@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import sys
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(config, items):
     repeats = [item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("matrix")]
     config.hook.pytest_deselected(items=repeats)
     items[:] = [item for item in items if item not in set(repeats)]
+
+
+def pytest_collection_finish(session):
+    """Ultralytics collects garbage in each training: it need not go through all that was imported, each time anew."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
