@@ -14,7 +14,7 @@ import re
 import sys
 import textwrap
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -99,19 +99,23 @@ def resolve(path: str) -> Target:
     return Target(path, owner, attribute, vars(owner)[attribute])
 
 
-def holders(value: Any, attribute: str) -> Iterator[tuple[ModuleType, str]]:
-    """Every (module, name) among the loaded modules whose global `name` is this very object.
+def holders(values: Sequence[tuple[Any, str]]) -> list[tuple[ModuleType, str, Any]]:
+    """Every (module, name, value) among the loaded modules whose global `name` is one of the (value, attribute) given.
 
     In ultralytics under any name; elsewhere only under `attribute`, as `from ultralytics... import bbox_iou` sets it: a
     module that holds the object under another name wants that very object.
     """
-    for module in list(sys.modules.values()):
-        if not isinstance(module, ModuleType):
-            continue
+    here = {id(value) for value, _ in values}
+    elsewhere = {(id(value), attribute) for value, attribute in values}
+    attributes = {attribute for _, attribute in values}
+    found = []
+    for module in [m for m in list(sys.modules.values()) if isinstance(m, ModuleType)]:
         if module.__name__.partition(".")[0] == "ultralytics":
-            yield from [(module, name) for name, held in list(vars(module).items()) if held is value]
-        elif vars(module).get(attribute) is value:  # thousands of modules: one look at each
-            yield module, attribute
+            found += [(module, name, held) for name, held in list(vars(module).items()) if id(held) in here]
+        else:  # thousands of modules: one look at each
+            known = [(name, vars(module)[name]) for name in attributes & vars(module).keys()]
+            found += [(module, name, held) for name, held in known if (id(held), name) in elsewhere]
+    return found
 
 
 @contextmanager
@@ -125,19 +129,23 @@ def swapped(path: str, function: Any) -> Iterator[None]:
     except LookupError:
         yield
         return
-    held = list(holders(stock, path.rpartition(":")[2]))
-    for module, name in held:
+    held = holders([(stock, path.rpartition(":")[2])])
+    for module, name, _ in held:
         setattr(module, name, function)
     try:
         yield
     finally:
-        for module, name in held:
+        for module, name, _ in held:
             setattr(module, name, stock)
 
 
 def fingerprint(function: Any) -> str | None:
     """The `text-v1` fingerprint of a function's source, or None where Python cannot read its source."""
-    plain = inspect.unwrap(function.__func__ if isinstance(function, (staticmethod, classmethod)) else function)
+    return _fingerprint(inspect.unwrap(getattr(function, "__func__", function)))
+
+
+@cache
+def _fingerprint(plain: Any) -> str | None:
     try:
         return text_fingerprint(inspect.getsource(plain))
     except (OSError, TypeError):

@@ -54,10 +54,12 @@ def own(targets: Sequence[upstream.Target], *, objects: bool = False) -> dict[st
     """
     classes = {t.path: [t.owner, *_subclasses(t.owner)] for t in targets if isinstance(t.owner, type)}
     held = _objects({cls for known in classes.values() for cls in known}) if objects else {}
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    theirs = [module for module in modules if _is_upstream(module.__name__)]
     found = {}
     for target in targets:
         known = classes.get(target.path)
-        mine = _in_modules(target) if known is None else _on_classes(target, known, held)
+        mine = _in_modules(target, modules) if known is None else _on_classes(target, known, held, theirs)
         found[target.path] = list(dict.fromkeys(mine))
     return found
 
@@ -71,9 +73,9 @@ def _objects(classes: set[type]) -> dict[type, list[dict[str, Any]]]:
     return found
 
 
-def _in_modules(target: upstream.Target) -> Iterator[Own]:
+def _in_modules(target: upstream.Target, modules: Sequence[ModuleType]) -> Iterator[Own]:
     name = target.attribute
-    for module in [m for m in list(sys.modules.values()) if isinstance(m, ModuleType)]:
+    for module in modules:
         value = vars(module).get(name)
         if not callable(value) or covers(value, target.path):
             continue
@@ -84,10 +86,15 @@ def _in_modules(target: upstream.Target) -> Iterator[Own]:
             yield _described(module.__name__, name, value)
 
 
-def _on_classes(target: upstream.Target, classes: list[type], held: dict[type, list[dict[str, Any]]]) -> Iterator[Own]:
+def _on_classes(
+    target: upstream.Target,
+    classes: list[type],
+    held: dict[type, list[dict[str, Any]]],
+    modules: Sequence[ModuleType],
+) -> Iterator[Own]:
     """On the class itself, in place of the class, and in subclasses that have instances."""
     name, owner = target.attribute, target.owner
-    for module in [m for m in list(sys.modules.values()) if isinstance(m, ModuleType) and _is_upstream(m.__name__)]:
+    for module in modules:
         other = vars(module).get(owner.__name__)
         if isinstance(other, type) and not issubclass(other, classes[0]) and not _is_upstream(other.__module__):
             yield _described(module.__name__, owner.__name__, vars(other).get(name) or vars(other).get("__init__"))

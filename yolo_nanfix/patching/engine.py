@@ -87,19 +87,20 @@ def apply(
     if not named:
         remove(choice.disable)
         _not_applied.update(dict.fromkeys(choice.disable, ("off", "left out by the settings")))
-    for card in chosen:
-        if card.name in _applied and _applied[card.name].params == settings[card.name]:
-            continue
-        remove([card.name])
-        try:
-            _apply_card(card, settings[card.name])
-        except PatchRefused as refusal:
-            if card.name in named:
-                remove(put)
-                raise
-            _not_applied[card.name] = ("refused", refusal.reason)
-        else:
-            put.extend([card.name] if card.name in _applied else [])
+    with stack.at_once():
+        for card in chosen:
+            if card.name in _applied and _applied[card.name].params == settings[card.name]:
+                continue
+            remove([card.name])
+            try:
+                _apply_card(card, settings[card.name])
+            except PatchRefused as refusal:
+                if card.name in named:
+                    remove(put)
+                    raise
+                _not_applied[card.name] = ("refused", refusal.reason)
+            else:
+                put.extend([card.name] if card.name in _applied else [])
     if refused := [card.name for card in chosen if _not_applied.get(card.name, ("", ""))[0] == "refused"]:
         upstream.log(f"yolo-nanfix: refused here: {', '.join(refused)}; `yolo-nanfix patches` says why")
     return put
@@ -112,8 +113,9 @@ def apply_installing(choice: Choice) -> None:
 
 def remove(names: Iterable[str] | None = None) -> None:
     """Undo the named patches, or all: the very same upstream objects are restored."""
-    for name in reversed(list(_applied) if names is None else [n for n in names if n in _applied]):
-        _applied.pop(name).undo()
+    with stack.at_once():
+        for name in reversed(list(_applied) if names is None else [n for n in names if n in _applied]):
+            _applied.pop(name).undo()
     for name in list(_not_applied) if names is None else names:
         _not_applied.pop(name, None)
 

@@ -6,7 +6,8 @@ upstream object.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,10 @@ class _Stack:
 
 
 _stacks: dict[str, _Stack] = {}
+_changed: set[str] = set()
+"""The targets whose wrappers differ from those that are set."""
+_blocks = 0
+"""How many `at_once` blocks are open."""
 
 
 def original(path: str) -> upstream.Target:
@@ -68,33 +73,52 @@ def paths(name: str | None = None) -> list[str]:
     return [path for path, stack in _stacks.items() if name is None or name in stack.wrappers]
 
 
+@contextmanager
+def at_once() -> Iterator[None]:
+    """In a `with` block, wrappers are only noted; at its end all are set, in one look at the loaded modules."""
+    global _blocks
+    _blocks += 1
+    try:
+        yield
+    finally:
+        _blocks -= 1
+        if not _blocks:
+            changed = [_stacks[path] for path in _changed]
+            _changed.clear()
+            _rebuild(changed)
+
+
 def wrap_target(path: str, name: str, wrapper: Wrapper) -> None:
     """Add the wrapper of a card to a target, as the outermost one."""
     target = original(path)
-    stack = _stacks.setdefault(path, _Stack(target, target.raw))
-    stack.wrappers[name] = wrapper
-    _rebuild(stack)
+    with at_once():
+        _stacks.setdefault(path, _Stack(target, target.raw)).wrappers[name] = wrapper
+        _changed.add(path)
 
 
 def unwrap_target(path: str, name: str) -> None:
     """Remove the wrapper of a card; without wrappers, upstream's very own object is restored."""
-    stack = _stacks[path]
-    del stack.wrappers[name]
-    _rebuild(stack)
-    if not stack.wrappers:
-        del _stacks[path]
+    with at_once():
+        del _stacks[path].wrappers[name]
+        _changed.add(path)
 
 
-def _rebuild(stack: _Stack) -> None:
-    """Set the current stack of wrappers at the target and in every module that holds it.
+def _rebuild(stacks: list[_Stack]) -> None:
+    """Set the current wrappers at the targets and in every module that holds one.
 
     A place that somebody else has set since is left alone.
     """
-    target, before, now = stack.target, stack.current, stack.target.raw
-    for wrapper in stack.wrappers.values():
-        now = Patched(target.path, now, wrapper)
-    if vars(target.owner).get(target.attribute) is before:
-        setattr(target.owner, target.attribute, now)
-    for module, name in upstream.holders(before, target.attribute):
-        setattr(module, name, now)
-    stack.current = now
+    now: dict[int, Any] = {}
+    for stack in stacks:
+        target, wrapped = stack.target, stack.target.raw
+        for wrapper in stack.wrappers.values():
+            wrapped = Patched(target.path, wrapped, wrapper)
+        now[id(stack.current)] = wrapped
+        if vars(target.owner).get(target.attribute) is stack.current:
+            setattr(target.owner, target.attribute, wrapped)
+    for module, name, held in upstream.holders([(stack.current, stack.target.attribute) for stack in stacks]):
+        setattr(module, name, now[id(held)])
+    for stack in stacks:
+        stack.current = now[id(stack.current)]
+        if not stack.wrappers:
+            del _stacks[stack.target.path]
