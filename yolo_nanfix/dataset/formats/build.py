@@ -284,6 +284,7 @@ class Builder:
         frames = self._frames(found)
         self._compare(found)
         images = gather(found, CHANNELS)
+        folders = [os.path.abspath(folder) for folder in {folder_of(path) for path in self._paths}]  # noqa: PTH100
         config = DataConfig(
             yaml_file=self._source,
             root=self._source if self._source.is_dir() else self._source.parent,
@@ -292,7 +293,7 @@ class Builder:
             nc=len(self.names),
             kpt_shape=self.kpt_shape,
             raw={"names": list(self.names)},
-            named=_above(self._paths),
+            named=(Path(os.path.commonpath(folders)),) if folders else (),
         )
         numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
         splits = {split: tuple(listed) for split, listed in numbers.items()}
@@ -478,12 +479,6 @@ def _stamp(path: str) -> Stamp:
     except (OSError, ValueError):
         return NO_FILE
     return stamp_of(status) if stat.S_ISREG(status.st_mode) else NO_FILE
-
-
-def _above(paths: Sequence[str]) -> tuple[Path, ...]:
-    """The common folder of all images; empty without images."""
-    folders = {folder_of(path) for path in paths}
-    return (Path(os.path.commonpath(map(os.path.abspath, folders))),) if folders else ()
 
 
 def _last(path: str) -> str:

@@ -123,7 +123,9 @@ class Tally:
         """Count one annotation."""
         if isinstance(entry, dict):
             self.annotations += 1
-            self.polygons += _is_outline(entry)
+            rings = entry.get("segmentation")
+            if isinstance(rings, list):
+                self.polygons += any(isinstance(ring, list) and len(ring) > RECTANGLE for ring in rings)
             self.keypoints += bool(entry.get("keypoints"))
             self.zeros += entry.get("category_id") == 0
 
@@ -136,11 +138,6 @@ def coco_basis(categories: Iterable[Any], tallies: Sequence[Tally]) -> Basis:
     task = "pose" if keypoints else "segment" if 2 * polygons > count else "detect"
     numbers = {"annotations": count, "polygons": polygons, "keypoints": keypoints}
     return Basis(TaskBasis.ANNOTATIONS, task, numbers)
-
-
-def _is_outline(entry: dict[str, Any]) -> bool:
-    rings = entry.get("segmentation")
-    return isinstance(rings, list) and any(isinstance(ring, list) and len(ring) > RECTANGLE for ring in rings)
 
 
 COCO_TASKS = ("detect", "segment", "pose")

@@ -147,12 +147,11 @@ class _NdjsonReader:
     def _image(self, line: int, record: dict[str, Any], name: str, split: str, met: set[str]) -> None:
         size = side(record.get("width")), side(record.get("height"))
         if min(size) <= 0 and ("width" in record or "height" in record):
-            size_told: dict[str, Any] = {
-                "name": name,
-                "width": brief(record.get("width")),
-                "height": brief(record.get("height")),
-            }
-            self._note(Defect.IMAGE_SIZE_ZERO, "{name!r}: the size is {width}x{height}", line, **size_told)
+            says, sides = (
+                "{name!r}: the size is {width}x{height}",
+                [brief(record.get(of)) for of in ("width", "height")],
+            )
+            self._note(Defect.IMAGE_SIZE_ZERO, says, line, name=name, width=sides[0], height=sides[1])
         folder = self._root / "images" / split if self._root else self._path.parent
         if not inside(name):
             self._note(Defect.PATH_OUTSIDE, "'file' is {name!r}", line, name=name)

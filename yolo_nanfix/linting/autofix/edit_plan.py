@@ -226,11 +226,9 @@ def diff(edit: Edit) -> str:
         if edit.path.endswith((".txt", ".yaml", ".yml")):
             old, new = (c.decode("utf-8", "backslashreplace").splitlines() for c in (edit.seen.content, edit.after))
             shown = list(difflib.unified_diff(old, new, edit.path, edit.path, lineterm=""))
-            lines += shown or [f"--- {edit.path}", f"+++ {edit.path}", _invisible(edit)]
+            sizes = f"{len(edit.seen.content)} -> {len(edit.after)} bytes"
+            invisible = f"@@ {edit.what}: byte order mark or line ends, {sizes} @@"
+            lines += shown or [f"--- {edit.path}", f"+++ {edit.path}", invisible]
         else:
             lines.append(f"rewrite {edit.target} ({edit.what}): {len(edit.seen.content)} -> {len(edit.after)} bytes")
     return "".join(line + "\n" for line in lines)
-
-
-def _invisible(edit: Edit) -> str:
-    return f"@@ {edit.what}: byte order mark or line ends, {len(edit.seen.content)} -> {len(edit.after)} bytes @@"

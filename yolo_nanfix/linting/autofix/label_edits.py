@@ -51,19 +51,6 @@ def with_words(line: str, words: Words) -> str:
     return " ".join(words) + line[len(line.splitlines()[0]) :]
 
 
-def shift_class(words: Words, by: int) -> Words:
-    """The row with a number added to its class, or unchanged if it has none; raises `Left` if that gives no class."""
-    try:
-        number = float(words[0])
-    except ValueError:
-        return words
-    if not isfinite(number) or number != int(number) or number < min(-by, 0):
-        return words
-    if number + by < 0:
-        raise Left(Why.CLASS_TOO_LOW, **{"class": int(number), "by": -by})
-    return [str(int(number) + by), *words[1:]]
-
-
 def clip(words: Words, task: str, unsafe: bool) -> Words | None:
     """The row clipped to the image; unchanged numbers keep their spelling. None: nothing remains.
 
@@ -151,11 +138,6 @@ def _judge_outside(unsafe: bool) -> Words | None:
     return None
 
 
-def drop(words: Words, task: str, unsafe: bool) -> Words | None:
-    """Drop the row."""
-    return None
-
-
 def commas(words: Words, task: str, unsafe: bool) -> Words | None:
     """The row with spaces for separating commas, or with points for decimal ones; None if that is no row."""
     line = " ".join(words)
@@ -208,11 +190,6 @@ def spelling(words: Words, task: str, unsafe: bool) -> Words | None:
     ]
 
 
-def mark(words: Words, task: str, unsafe: bool) -> Words | None:
-    """The row without byte order marks."""
-    return [bare for word in words if (bare := word.replace("\ufeff", ""))]
-
-
 def _reads_as_row(words: Words) -> bool:
     """Whether the words are a whole class and a box or polygon with finite numbers."""
     try:
@@ -247,7 +224,8 @@ def as_valid(words: Words, task: str, unsafe: bool, classes: Container[int], sha
         return words
     if min(values[3:_BOX]) <= 0:
         raise Left(Why.SIDE_NOT_POSITIVE)
-    if all(low >= -_ROUND and high <= 1 + _ROUND for low, high in _box_ends(values)):
+    ends = [values[at] + side * values[at + 2] / 2 for at in (1, 2) for side in (-1, 1)]
+    if min(ends) >= -_ROUND and max(ends) <= 1 + _ROUND:
         return words
     clipped = clip(words, task, unsafe)
     if clipped is None:
@@ -255,14 +233,10 @@ def as_valid(words: Words, task: str, unsafe: bool, classes: Container[int], sha
     return clipped
 
 
-def _box_ends(values: list[float]) -> tuple[tuple[float, float], ...]:
-    return tuple((values[c] - values[c + 2] / 2, values[c] + values[c + 2] / 2) for c in (1, 2))
-
-
 _ROW_OPERATIONS: dict[Operation, Callable[[Words, str, bool], Words | None]] = {
     Operation.CLIP: clip,
-    Operation.DROP: drop,
-    Operation.MARK: mark,
+    Operation.DROP: lambda words, task, unsafe: None,
+    Operation.MARK: lambda words, task, unsafe: [bare for word in words if (bare := word.replace("\ufeff", ""))],
     Operation.COMMAS: commas,
     Operation.COMMENT: comment,
     Operation.COLUMNS: columns,

@@ -28,7 +28,7 @@ from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.linting.autofix.file_changes import Edit, look, say
 from yolo_nanfix.linting.autofix.ground import Ground, LabelFile
-from yolo_nanfix.linting.autofix.label_edits import BOM, Words, numbers, operation_of, shift_class, spell, with_words
+from yolo_nanfix.linting.autofix.label_edits import BOM, Words, numbers, operation_of, spell, with_words
 from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 from yolo_nanfix.linting.rules.box_units import Scale, divisors
@@ -164,8 +164,23 @@ def _rewrite_rows(text: str, operation: Callable[[Words, RowPlace], Words], spot
 
 
 def shift_classes(words: Words, spot: RowPlace) -> Words:
-    """The row with `by` (of the finding) added to its class number, in the splits that the finding names."""
-    return shift_class(words, spot.values["by"]) if spot.within() else words
+    """The row with `by` (of the finding) added to its class, in the splits that the finding names.
+
+    Raises:
+        Left: that gives no class.
+    """
+    if not spot.within():
+        return words
+    try:
+        number = float(words[0])
+    except ValueError:
+        return words
+    by = spot.values["by"]
+    if not isfinite(number) or number != int(number) or number < min(-by, 0):
+        return words
+    if number + by < 0:
+        raise Left(Why.CLASS_TOO_LOW, **{"class": int(number), "by": -by})
+    return [str(int(number) + by), *words[1:]]
 
 
 def unswap_turned(words: Words, spot: RowPlace) -> Words:

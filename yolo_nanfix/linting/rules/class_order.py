@@ -19,6 +19,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.box_units import sample
+from yolo_nanfix.linting.rules.data_yaml import key_hit
 
 _LISTS = 6
 LEAST_ROWS = 20
@@ -137,8 +138,7 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     )
     values: dict[str, Any] = {"splits": tuple(over), "top": tuple(over.values()), "last": config.nc - 1}
     values |= {"found": tuple(over.items()), "fits": fits}
-    line = config.key_lines.get("names")
-    yield Hit(str(config.yaml_file), says, line, values=values, explains=Explains(("CL003",)))
+    yield key_hit(config, "names", says, **values)._replace(explains=Explains(("CL003",)))
 
 
 class _Measure(NamedTuple):
@@ -160,13 +160,6 @@ class _Measure(NamedTuple):
 BY_SIZE = _Measure(float(np.log(1.25)), 0.02, 15, 10)
 BY_COLOUR = _Measure(30.0, 0.1, 10, 8)
 """Less strict: objects cover each other, so that some show the colours of others."""
-
-
-class _Moved(NamedTuple):
-    """A class number whose objects in the second split look like another class of the first."""
-
-    number: int
-    looks_like: int
 
 
 def _lists(config: DataConfig) -> list[tuple[str, Mapping[int, str]]]:
@@ -219,8 +212,8 @@ def _sizes(table: Table, rows: NDArray[np.int64], split: str, config: DataConfig
     return {number: log[:, own] for number in config.names if (own := cls == number).any()}
 
 
-def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _Measure) -> list[_Moved]:
-    """The classes of the second split that look like another class of the first one, and not like their own.
+def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _Measure) -> list[tuple[int, int]]:
+    """The classes of the second split that look like another class of the first one, not like their own; and that one.
 
     If all objects of a split are larger, since it was taken from nearer by, none counts as looking like another one.
     """
@@ -241,7 +234,7 @@ def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _
             if n != number and other.shape[1] >= measure.known and _look_alike(other, sizes, measure.far)
         ]
         if others:
-            moved.append(_Moved(number, others[0]))
+            moved.append((number, others[0]))
     return moved
 
 
@@ -274,7 +267,7 @@ def _look_alike(one: Floats, other: Floats, far: float) -> bool:
 def _moved_hit(
     config: DataConfig,
     says: str,
-    moved: Sequence[_Moved],
+    moved: Sequence[tuple[int, int]],
     splits: tuple[str, str],
     sizes: Mapping[str, Mapping[int, Floats]] | None = None,
 ) -> Hit:
@@ -287,5 +280,5 @@ def _moved_hit(
         pixels = [] if sizes is None else [np.exp(np.median(sizes[split][number], axis=1)) for split in splits]
         sides = [round(float(side), 1) for size in pixels for side in size]
         classes.append((config.name(number), config.name(other), *splits, *sides))
-    values = {"pairs": tuple(map(tuple, moved)), "splits": splits, "second": splits[1], "classes": classes}
+    values = {"pairs": tuple(moved), "splits": splits, "second": splits[1], "classes": classes}
     return Hit(str(config.yaml_file), says, values=values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.data_yaml import key_hit
 from yolo_nanfix.linting.rules.row_hits import row_hits
 
 _SHOWN = 8
@@ -109,7 +109,7 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     unused = [name for name, is_used in zip(config.names.values(), used.tolist(), strict=True) if not is_used]
     if unused:
         says = "{count} of {classes:class|classes} occur in no label: {names:,8}"
-        yield _names_hit(config, says, count=len(unused), classes=config.nc, names=unused)
+        yield key_hit(config, "names", says, count=len(unused), classes=config.nc, names=unused)
 
 
 @rule("CL005", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -125,7 +125,7 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
     if len(missing) and counts["train"].any():
         says = "in other splits, but not in train ({count}): {names:,8}"
-        yield _names_hit(config, says, count=len(missing), names=[config.name(c) for c in missing.tolist()])
+        yield key_hit(config, "names", says, count=len(missing), names=[config.name(c) for c in missing.tolist()])
 
 
 @rule("CL006", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -143,7 +143,7 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
             missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts[split] == 0))
             if len(missing):
                 says, names = "in train, but not in {split} ({count}): {names:,8}", map(config.name, missing.tolist())
-                yield _names_hit(config, says, split=split, count=len(missing), names=list(names))
+                yield key_hit(config, "names", says, split=split, count=len(missing), names=list(names))
 
 
 @rule("CL007", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -159,7 +159,7 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     rare = np.flatnonzero((train > 0) & (train < FEW_EXAMPLES))
     if len(rare) and train.max() >= MANY_EXAMPLES:
         says = "fewer than {few} examples in train ({count}): {examples:,8:{0} ({1})}"
-        yield _names_hit(config, says, few=FEW_EXAMPLES, count=len(rare), examples=_examples(config, rare, train))
+        yield key_hit(config, "names", says, few=FEW_EXAMPLES, count=len(rare), examples=_examples(config, rare, train))
 
 
 @rule("CL008", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -251,7 +251,7 @@ def _shifted(
     values = {"splits": splits, "by": by, "nc": config.nc, "first": -by, "last": top - by, "top": top}
     values |= {"whole": not some, "of": splits if some else ()}
     files = frozenset(table.labels[i] for split in splits for i in table.members[split].tolist()) if some else None
-    return _names_hit(config, says, **values)._replace(explains=Explains(codes, files))
+    return key_hit(config, "names", says, **values)._replace(explains=Explains(codes, files))
 
 
 class Start(Enum):
@@ -318,7 +318,3 @@ def class_numbers(cls: NDArray[np.float32], nc: int) -> NDArray[np.int64]:
 
 def _examples(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[tuple[str, int]]:
     return [(config.name(c), int(counts[c])) for c in classes.tolist()]
-
-
-def _names_hit(config: DataConfig, says: str, **values: Any) -> Hit:
-    return Hit(str(config.yaml_file), says, config.key_lines.get("names"), values=values)

@@ -65,7 +65,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
     """
     names, nc = config.raw.get("names"), config.raw.get("nc")
     if names is not None and nc is not None and len(names) != int(float(nc)):
-        yield _key_hit(config, "nc", "'nc' is {nc}, but 'names' has {names:entry|entries}", nc=nc, names=len(names))
+        yield key_hit(config, "nc", "'nc' is {nc}, but 'names' has {names:entry|entries}", nc=nc, names=len(names))
 
 
 @rule("CF003", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.RENUMBER))
@@ -92,7 +92,7 @@ def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     facts = {"numbers": tuple(sorted(config.names)), "by_keys": not from_zero, "swapped": swapped}
     keys = {"keys": tuple(map(str, islice(names, 8))), "more": max(0, len(names) - 8)}
     explains = Explains(("CL003", "CL004", "CL005", "CL006")) if from_zero else None
-    yield _key_hit(config, "names", says, last=len(names) - 1, **keys, **facts)._replace(explains=explains)
+    yield key_hit(config, "names", says, last=len(names) - 1, **keys, **facts)._replace(explains=explains)
 
 
 @rule("CF004", Severity.WARNING, Effect.ACCEPTS)
@@ -111,7 +111,7 @@ def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
             other = config.names[first]
             says = "classes {classes[0]} and {classes[1]} are both named {name!r}"
             says = says if name == other else "classes {classes[0]} and {classes[1]} are named {other!r} and {name!r}"
-            yield _key_hit(config, "names", says, classes=(first, index), name=name, other=other)
+            yield key_hit(config, "names", says, classes=(first, index), name=name, other=other)
 
 
 @rule("CF005", Severity.WARNING, Effect.ACCEPTS)
@@ -128,7 +128,7 @@ def key_misspelt(config: DataConfig) -> Iterator[Hit]:
     for key in config.raw:
         near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75)
         if key not in KNOWN_KEYS and near and near[0] not in config.raw:
-            yield _key_hit(config, key, "unknown key {key!r}; did you mean {meant!r}?", key=key, meant=near[0])
+            yield key_hit(config, key, "unknown key {key!r}; did you mean {meant!r}?", key=key, meant=near[0])
 
 
 @rule("CF006", Severity.INFO, Effect.ACCEPTS)
@@ -141,7 +141,7 @@ def download_entry(config: DataConfig) -> Iterator[Hit]:
     Fix: nothing if you trust the file; lint never executes it.
     """
     if config.raw.get("download"):
-        yield _key_hit(config, "download", "Ultralytics downloads or runs this entry if the val images are missing")
+        yield key_hit(config, "download", "Ultralytics downloads or runs this entry if the val images are missing")
 
 
 @rule("CF007", Severity.WARNING, Effect.ACCEPTS)
@@ -159,7 +159,7 @@ def class_name_not_text(config: DataConfig) -> Iterator[Hit]:
     for index, name in names.items() if isinstance(names, dict) else enumerate(names):
         if not isinstance(name, str):
             says = "class {index} is read as {type} and becomes {name!r}"
-            yield _key_hit(config, "names", says, index=index, type=type(name).__name__, name=str(name)[:60])
+            yield key_hit(config, "names", says, index=index, type=type(name).__name__, name=str(name)[:60])
 
 
 @rule("CF008", Severity.FATAL, Effect.CRASHES)
@@ -174,7 +174,7 @@ def kpt_shape_unusable(config: DataConfig, task: str) -> Iterator[Hit]:
     given = config.raw.get("kpt_shape")
     if config.kpt_shape is None and (given is not None or task == "pose"):
         says = "'kpt_shape' is {given}" if given is not None else "'kpt_shape' is missing"
-        yield _key_hit(config, "kpt_shape", says, given=shown(given))
+        yield key_hit(config, "kpt_shape", says, given=shown(given))
 
 
 @rule("CF009", Severity.WARNING, Effect.CRASHES)
@@ -189,10 +189,10 @@ def test_split_missing(config: DataConfig) -> Iterator[Hit]:
     elsewhere = next((one for one in config.astray if one.key == "test"), None)
     if config.missing_test is not None:
         says = "'test' names {named}, which does not exist; the split is not linted"
-        yield _key_hit(config, "test", says, named=str(config.missing_test))
+        yield key_hit(config, "test", says, named=str(config.missing_test))
     elif elsewhere is not None and all(one.key == "test" for one in config.astray):
         says = "'test' names {named}, which does not exist; linted in its place is {found}"
-        yield _key_hit(config, "test", says, named=str(elsewhere.looked), found=str(elsewhere.found))
+        yield key_hit(config, "test", says, named=str(elsewhere.looked), found=str(elsewhere.found))
 
 
 def _folded_name(name: str) -> str:
@@ -211,7 +211,7 @@ def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
     """
     if config.kpt_shape and not config.raw.get("flip_idx"):
         says = "no 'flip_idx' for {keypoints:keypoint|keypoints}: images are not mirrored"
-        yield _key_hit(config, "kpt_shape", says, keypoints=config.kpt_shape[0])
+        yield key_hit(config, "kpt_shape", says, keypoints=config.kpt_shape[0])
 
 
 @rule("CF011", Severity.FATAL, Effect.CRASHES, POSE)
@@ -226,7 +226,7 @@ def flip_idx_length(config: DataConfig) -> Iterator[Hit]:
     flip = config.raw.get("flip_idx")
     if config.kpt_shape and flip and len(flip) != config.kpt_shape[0]:
         says = "'flip_idx' has {entries:entry|entries} for {keypoints:keypoint|keypoints}"
-        yield _key_hit(config, "flip_idx", says, entries=len(flip), keypoints=config.kpt_shape[0])
+        yield key_hit(config, "flip_idx", says, entries=len(flip), keypoints=config.kpt_shape[0])
 
 
 @rule("CF012", Severity.FATAL, Effect.CRASHES, POSE)
@@ -242,7 +242,7 @@ def flip_idx_unusable(config: DataConfig) -> Iterator[Hit]:
     wrong = [entry for entry in flip if type(entry) is not int or not -len(flip) <= entry < len(flip)]
     if wrong:
         says = "keypoints are numbered 0 to {last}; 'flip_idx' has {wrong:,}"
-        yield _key_hit(config, "flip_idx", says, last=len(flip) - 1, wrong=tuple(map(shown, wrong[:4])))
+        yield key_hit(config, "flip_idx", says, last=len(flip) - 1, wrong=tuple(map(shown, wrong[:4])))
 
 
 @rule("CF013", Severity.ERROR, Effect.GARBAGE, POSE)
@@ -259,7 +259,7 @@ def flip_idx_not_mutual(config: DataConfig) -> Iterator[Hit]:
     wrong = [i for i, entry in enumerate(flip) if usable and (entry < 0 or flip[entry] != i)]
     if wrong:
         says = "{keypoints:,} mirrored is {mirrored:,}, but not the other way round"
-        yield _key_hit(config, "flip_idx", says, keypoints=tuple(wrong[:3]), mirrored=tuple(flip[i] for i in wrong[:3]))
+        yield key_hit(config, "flip_idx", says, keypoints=tuple(wrong[:3]), mirrored=tuple(flip[i] for i in wrong[:3]))
 
 
 @rule("CF014", Severity.WARNING, Effect.GARBAGE, POSE)
@@ -281,7 +281,7 @@ def flip_idx_against_names(config: DataConfig) -> Iterator[Hit]:
             if "left" in name.lower() and other is not None and flip[i] != other:
                 says = "{left!r} ({number}) should become {right!r} ({wanted}), but 'flip_idx' has {given}"
                 facts = {"left": name, "right": names[other], "number": i, "wanted": other, "given": shown(flip[i])}
-                yield _key_hit(config, "flip_idx", says, **facts)
+                yield key_hit(config, "flip_idx", says, **facts)
                 return
 
 
@@ -302,7 +302,7 @@ def kpt_sigmas_unusable(config: DataConfig) -> Iterator[Hit]:
     if len(sigmas) != config.kpt_shape[0] or len(fine) != len(sigmas):
         says = "{usable} usable of {sigmas:value|values} for {keypoints:keypoint|keypoints}"
         facts = {"usable": len(fine), "sigmas": len(sigmas), "keypoints": config.kpt_shape[0]}
-        yield _key_hit(config, "kpt_oks_sigmas", says, **facts)
+        yield key_hit(config, "kpt_oks_sigmas", says, **facts)
 
 
 @rule("CF016", Severity.INFO, Effect.ACCEPTS, POSE)
@@ -317,7 +317,7 @@ def kpt_names_count(config: DataConfig) -> Iterator[Hit]:
     for names in _kpt_names(config):
         if config.kpt_shape and len(names) != config.kpt_shape[0]:
             says = "{names:name|names} for {keypoints:keypoint|keypoints}"
-            yield _key_hit(config, "kpt_names", says, names=len(names), keypoints=config.kpt_shape[0])
+            yield key_hit(config, "kpt_names", says, names=len(names), keypoints=config.kpt_shape[0])
             return
 
 
@@ -344,7 +344,7 @@ def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
     """
     nc = config.raw.get("nc")
     if nc is not None and type(nc) is not int:
-        yield _key_hit(config, "nc", "'nc' is {nc!r} and is read as {read}", nc=nc, read=int(float(nc)))
+        yield key_hit(config, "nc", "'nc' is {nc!r} and is read as {read}", nc=nc, read=int(float(nc)))
 
 
 @rule("CF018", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -362,7 +362,7 @@ def path_absolute(config: DataConfig) -> Iterator[Hit]:
         given = config.raw.get(key)
         for entry in given if isinstance(given, list) else [given]:
             if isinstance(entry, str) and Path(entry).is_absolute():
-                yield _key_hit(config, key, "'{key}' is absolute: {path}", key=key, path=entry)
+                yield key_hit(config, key, "'{key}' is absolute: {path}", key=key, path=entry)
                 return
 
 
@@ -378,7 +378,7 @@ def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
     given = config.raw.get("path")
     if isinstance(given, str) and given and not Path(given).is_absolute() and os.path.exists(given):  # noqa: PTH110
         says = "'path: {path}' is taken from the working folder {folder}"
-        yield _key_hit(config, "path", says, path=given, folder=str(Path.cwd()))
+        yield key_hit(config, "path", says, path=given, folder=str(Path.cwd()))
 
 
 @rule("CF020", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -392,7 +392,7 @@ def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
     """
     found = [key for key in config.raw if key in SETTINGS and key not in KNOWN_KEYS]
     if found:
-        yield _key_hit(config, found[0], "settings that have no effect here: {keys:,6}", keys=tuple(found))
+        yield key_hit(config, found[0], "settings that have no effect here: {keys:,6}", keys=tuple(found))
 
 
 @rule("CF021", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -407,7 +407,7 @@ def class_name_unprintable(config: DataConfig) -> Iterator[Hit]:
     for index, name in config.names.items():
         wrong = "empty" if not name.strip() else "spaces" if name != name.strip() else "control"
         if wrong != "control" or not name.isprintable():
-            yield _key_hit(config, "names", _NAMES[wrong], index=index, name=name[:60], wrong=wrong)
+            yield key_hit(config, "names", _NAMES[wrong], index=index, name=name[:60], wrong=wrong)
 
 
 @rule("CF022", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -422,7 +422,7 @@ def class_name_number(config: DataConfig) -> Iterator[Hit]:
     names = list(((config.raw.get("names") and config.names) or {}).values())
     if names and all(re.fullmatch(r"\d+", name.strip()) for name in names):
         says = "the names of the {classes:class|classes} are numbers: {names:,}"
-        yield _key_hit(config, "names", says, classes=len(names), names=tuple(names[:_SHOWN]))
+        yield key_hit(config, "names", says, classes=len(names), names=tuple(names[:_SHOWN]))
 
 
 @rule("CF023", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -435,7 +435,7 @@ def names_missing(config: DataConfig) -> Iterator[Hit]:
     Fix: write `names:`.
     """
     if config.raw.get("names") is None:
-        yield _key_hit(config, "nc", "'nc: {nc}' without 'names'", nc=config.raw.get("nc"))
+        yield key_hit(config, "nc", "'nc: {nc}' without 'names'", nc=config.raw.get("nc"))
 
 
 @rule("CF024", Severity.ERROR, Effect.ACCEPTS, LABELLED)
@@ -456,7 +456,7 @@ def val_inside_train(config: DataConfig) -> Iterator[Hit]:
                 says = (
                     "'{split}' is the same path as 'train': {path}" if same else "'{split}' lies inside 'train': {path}"
                 )
-                yield _key_hit(config, split, says, split=split, path=str(path), same=same)
+                yield key_hit(config, split, says, split=split, path=str(path), same=same)
                 break
 
 
@@ -472,7 +472,7 @@ def validation_key(config: DataConfig) -> Iterator[Hit]:
     if "validation" in config.raw:
         ignored = "val" in config.raw
         says = "'validation' is ignored, since 'val' exists" if ignored else "'validation' is taken as 'val'"
-        yield _key_hit(config, "validation", says)
+        yield key_hit(config, "validation", says)
 
 
 @rule("CF026", Severity.INFO, Effect.REWRITES, LABELLED)
@@ -485,7 +485,7 @@ def key_overwritten(config: DataConfig) -> Iterator[Hit]:
     Fix: remove the key.
     """
     if "yaml_file" in config.raw:
-        yield _key_hit(config, "yaml_file", "'yaml_file' is overwritten when the file is read")
+        yield key_hit(config, "yaml_file", "'yaml_file' is overwritten when the file is read")
 
 
 @rule("CF027", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -499,7 +499,7 @@ def class_name_slash(config: DataConfig) -> Iterator[Hit]:
     """
     for index, name in config.names.items():
         if "/" in name or "\\" in name:
-            yield _key_hit(config, "names", "class {index} is named {name!r}", index=index, name=name[:60])
+            yield key_hit(config, "names", "class {index} is named {name!r}", index=index, name=name[:60])
 
 
 @rule("CF028", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -520,7 +520,7 @@ def path_nowhere(config: DataConfig) -> Iterator[Hit]:
     says += ", which does not exist; linted in its place is {found:,}"
     key = "path" if config.raw.get("path") and not first.looked.is_relative_to(config.yaml_file.parent) else first.key
     found = tuple(f"{one.key}: {_from(config, one.found)}" for one in config.astray)
-    yield _key_hit(config, key, says, split=first.key, path=str(first.looked), found=found, foreign=first.foreign)
+    yield key_hit(config, key, says, split=first.key, path=str(first.looked), found=found, foreign=first.foreign)
 
 
 @rule("CF029", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -534,7 +534,7 @@ def val_empty(config: DataConfig) -> Iterator[Hit]:
     """
     key = "validation" if "val" not in config.raw else "val"
     if key in config.raw and not config.raw[key]:
-        yield _key_hit(config, key, "'{key}' is empty: {given!r}", key=key, given=config.raw[key])
+        yield key_hit(config, key, "'{key}' is empty: {given!r}", key=key, given=config.raw[key])
 
 
 @rule("CF030", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -602,5 +602,6 @@ def _from(config: DataConfig, path: Path) -> str:
     return os.path.relpath(path, home).replace(os.sep, "/") if near else str(path)
 
 
-def _key_hit(config: DataConfig, key: str, says: str, /, **values: Any) -> Hit:
+def key_hit(config: DataConfig, key: str, says: str, /, **values: Any) -> Hit:
+    """A hit on a key of data.yaml; on the file if it has no such key."""
     return Hit(str(config.yaml_file), says, config.key_lines.get(key), values=values)
