@@ -303,7 +303,7 @@ def moved_away(path: Path) -> Iterator[None]:
     old, descriptor = path.with_name(f".{_short(path.name)}.{_ours()}.old"), _open_folder(path)
     try:
         with suppress(BlockingIOError):
-            _try_lock(descriptor)
+            try_lock(descriptor)
         path.rename(old)
         yield
     finally:
@@ -385,7 +385,7 @@ def _is_dead(descriptor: int, path: Path, *, is_ours: bool) -> bool:
     if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
         return False
     try:
-        known = _try_lock(descriptor) and is_ours
+        known = try_lock(descriptor) and is_ours
     except BlockingIOError:
         return False
     if not known and time.time() - status.st_mtime < OLD:
@@ -406,7 +406,7 @@ def _open_entry(path: Path) -> int:
         return os.open(path, os.O_RDONLY | flags)
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Lock a file or folder; False if the file system has no locks.
 
     Raises:
@@ -444,7 +444,7 @@ def _temporary(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Pa
             else:
                 descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
             with suppress(BlockingIOError):  # another process is removing it, as it was not locked yet
-                _try_lock(descriptor)
+                try_lock(descriptor)
                 if descriptor < 0 or _stands(descriptor, fresh):
                     break
         else:

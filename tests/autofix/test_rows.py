@@ -9,6 +9,7 @@ import yolo_nanfix
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
 from yolo_nanfix.linting.autofix import label_edits
 from yolo_nanfix.linting.autofix.label_edits import edit_text, recode, relist
+from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 LEFT = "left"
@@ -58,7 +59,7 @@ def found(code: str, line: int | None = 1) -> Finding:
 def test_an_operation_on_a_row(how: str, row: str, safe: str | None, unsafe: str | None):
     for wanted, risky in ((safe, False), (unsafe, True)):
         try:
-            words = getattr(label_edits, how)(row.split(), "detect", risky)
+            words = label_edits._ROW_OPERATIONS[Operation[how.upper()]](row.split(), "detect", risky)
         except Left:
             words = [LEFT]
         assert words == (wanted if wanted is None else wanted.split()), (how, row, risky)

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.files import try_lock
 from yolo_nanfix.linting.autofix.file_changes import Edit, FolderEntry, digest, held, put_file, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
@@ -224,12 +225,7 @@ def _locked_folder(path: str) -> Iterator[None]:
         yield
         return
     try:
-        try:
-            _flock(number)
-        except BlockingIOError:
-            raise
-        except OSError:  # a disk without locks
-            pass
+        try_lock(number)
         yield
     finally:
         os.close(number)
