@@ -236,15 +236,19 @@ def grid_exchanged(boxes: RowBoxes) -> tuple[float, float] | None:
     if told.sum() < GRID_LEAST:
         return None
     boxes = boxes.some(told)
-    exchanged = _on_pixels(boxes, boxes.height, boxes.width)
-    usual = _on_pixels(boxes, boxes.width, boxes.height)
-    return (exchanged, usual) if exchanged >= GRID_SHARE and usual <= GRID_CHANCE else None
+    return _on_other_pixels(boxes, boxes.height, boxes.width)
 
 
 def _on_pixels(boxes: RowBoxes, across: Floats, down: Floats) -> float:
     """The share of boxes whose sides are whole numbers, and whose centres are halves, of so many pixels."""
     box = np.stack([boxes.x, boxes.y, boxes.w, boxes.h], axis=1)
     return float(on_pixels(box, np.stack([across, down], axis=1)).mean())
+
+
+def _on_other_pixels(boxes: RowBoxes, across: Floats, down: Floats) -> tuple[float, float] | None:
+    """The shares of boxes on whole pixels of these sides and of their own; None unless only the former are many."""
+    other, own = _on_pixels(boxes, across, down), _on_pixels(boxes, boxes.width, boxes.height)
+    return (other, own) if other >= GRID_SHARE and own <= GRID_CHANCE else None
 
 
 def _drawn_on_pixels(boxes: RowBoxes) -> bool:
@@ -374,11 +378,8 @@ def _proves_sides(boxes: RowBoxes, usual: Mask, scale: Scale) -> bool:
     fits = scaled.inside()
     if scale is not Scale.SWAPPED:  # numbers grow above 1 in wide images or in high ones only
         told &= (ratio > 1) == (scale is Scale.HEIGHT)
-    rows = int(told.sum())
     out = told & ~usual
-    if rows < LEAST_ROWS or out.sum() < max(OUT_LEAST, EXPECTED * (1 - short[told]).sum()):
-        return False
-    if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * rows:
+    if not _contradicts_usual(usual, fits, told, 1 - short[told]):
         return False
     end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
     other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
@@ -389,11 +390,18 @@ def _proves_sides(boxes: RowBoxes, usual: Mask, scale: Scale) -> bool:
     if (other[out] > short[out] + SLACK).mean() < CROSSWISE:
         return False
     side = boxes.height if scale is Scale.HEIGHT else boxes.width
-    on_side = _on_pixels(boxes.some(told), side[told], side[told])
-    if on_side >= GRID_SHARE and _on_pixels(boxes.some(told), boxes.width[told], boxes.height[told]) <= GRID_CHANCE:
+    if _on_other_pixels(boxes.some(told), side[told], side[told]):
         return True
     others = (ratio < 1 / SQUARE) if scale is Scale.HEIGHT else (ratio > SQUARE)
     return bool(others.sum() >= LEAST_ROWS and not (~usual & ~fits).any())
+
+
+def _contradicts_usual(usual: Mask, fits: Mask, told: Mask, expected: Floats) -> bool:
+    """Whether as many of the rows that tell as are expected lie outside as they are read, and hardly any otherwise."""
+    out = int((told & ~usual).sum())
+    if told.sum() < LEAST_ROWS or out < max(OUT_LEAST, EXPECTED * expected.sum()):
+        return False
+    return bool((~usual & ~fits).sum() <= CONTRARY * out and (usual & ~fits).sum() <= CONTRARY * told.sum())
 
 
 def _reaches(end: Floats, factor: Floats) -> bool:
@@ -421,11 +429,7 @@ def _proves_size(boxes: RowBoxes, usual: Mask, size: tuple[int, int]) -> bool:
     scaled = boxes.scaled(Scale.SIZE, size)
     fits = scaled.inside()
     told = np.maximum(across, down) > SQUARE
-    out = told & ~usual
-    expected = 1 - np.minimum(1, 1 / across[told]) * np.minimum(1, 1 / down[told])
-    if told.sum() < LEAST_ROWS or out.sum() < max(OUT_LEAST, EXPECTED * expected.sum()):
-        return False
-    if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * told.sum():
+    if not _contradicts_usual(usual, fits, told, 1 - np.minimum(1, 1 / across[told]) * np.minimum(1, 1 / down[told])):
         return False
     some = boxes.some(told)
     right, below = scaled.x + scaled.w / 2, scaled.y + scaled.h / 2
@@ -433,8 +437,7 @@ def _proves_size(boxes: RowBoxes, usual: Mask, size: tuple[int, int]) -> bool:
         return False
     if min(scaled.some(told).ends) < REACH or _drawn_on_pixels(some):
         return False
-    own = _on_pixels(some, np.full(len(some.x), size[0], np.float64), np.full(len(some.x), size[1], np.float64))
-    if own >= GRID_SHARE and _on_pixels(some, some.width, some.height) <= GRID_CHANCE:
+    if _on_other_pixels(some, np.full(len(some.x), float(size[0])), np.full(len(some.x), float(size[1]))):
         return True
     return bool((np.minimum(across, down) < 1 / SQUARE).sum() >= LEAST_ROWS and not (~usual & ~fits).any())
 
