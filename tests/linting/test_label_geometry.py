@@ -108,7 +108,9 @@ def test_near_duplicates_are_those_of_brute_force(boxes: list, tmp_path_factory)
     box = labels.box.astype(np.float64)
     for i in range(len(box)):
         a, b = np.repeat(box[i : i + 1], i, axis=0), box[:i]
-        shared = box_rules._shared(a, b)
+        ends = [(one[:, :2] - one[:, 2:] / 2, one[:, :2] + one[:, 2:] / 2) for one in (a, b)]
+        sides = np.minimum(ends[0][1], ends[1][1]) - np.maximum(ends[0][0], ends[1][0])
+        shared = np.maximum(sides, 0).prod(axis=1)
         iou = shared / (a[:, 2:].prod(axis=1) + b[:, 2:].prod(axis=1) - shared)
         near = set(np.flatnonzero((iou > box_rules.NEAR_IOU) & (a != b).any(axis=1)).tolist())
         assert other[i] == min(near, default=-1)

@@ -14,6 +14,7 @@ from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import CLIP_SLIGHTLY, Operation, safe, unsafe
 from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.label_overlap import overlaps
 from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits
 
 NOT_POSE = ("detect", "segment", "obb")
@@ -334,16 +335,7 @@ def _near_pairs(
     first = np.repeat(mine, count)
     second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
     a, b = rows[first], rows[second]
-    one, two = labels.box[a].astype(np.float64), labels.box[b].astype(np.float64)
-    shared = _shared(one, two)
-    iou = shared / (one[:, 2] * one[:, 3] + two[:, 2] * two[:, 3] - shared)
-    equal = (one == two).all(axis=1) & (labels.shape[a] == labels.shape[b])
+    iou = overlaps(labels.box[a], labels.box[b])
+    equal = (labels.box[a] == labels.box[b]).all(axis=1) & (labels.shape[a] == labels.shape[b])
     near = (iou > NEAR_IOU) & ~equal
     return np.maximum(a, b)[near], np.minimum(a, b)[near], iou[near]
-
-
-def _shared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(M,) the area that boxes x y w h (M, 4) share."""
-    low = np.maximum(a[:, :2] - a[:, 2:] / 2, b[:, :2] - b[:, 2:] / 2)
-    high = np.minimum(a[:, :2] + a[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2)
-    return np.asarray(np.maximum(high - low, 0).prod(axis=1))

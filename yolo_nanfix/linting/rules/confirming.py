@@ -9,6 +9,8 @@ image, with a fixed camera another frame.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TypeVar
 
 import cv2
@@ -154,7 +156,8 @@ class _Pictures:
             from yolo_nanfix.dataset.image_stats import small_copy
 
             small = small_copy(self.table.files[image], self._channels, _CELLS)
-            self._known[image] = None if small is None else _sized(small, _FINE)
+            fine = None if small is None else cv2.resize(small, (_FINE, _FINE), interpolation=cv2.INTER_AREA)
+            self._known[image] = None if fine is None else np.asarray(fine, np.uint8)
         return self._known[image]
 
     def coarse(self, image: int) -> Float32 | None:
@@ -170,10 +173,6 @@ class _Pictures:
         return np.array([image for image, _ in found]), np.stack([copy for _, copy in found])
 
 
-def _sized(small: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _scaled(picture: Float32) -> Float32 | None:
     """Without its mean, of length 1; None for one colour."""
     picture = picture - picture.mean()
@@ -183,12 +182,12 @@ def _scaled(picture: Float32) -> Float32 | None:
 
 def _links(pictures: _Pictures, first: Indices, second: Indices) -> Iterator[Near]:
     """For each image the first of its candidates that is similar."""
-    for image, others in _runs(first, second):
+    for image, pairs in groupby(zip(second.tolist(), first.tolist(), strict=True), itemgetter(0)):
         copy = pictures.coarse(image)
         if copy is None:
             continue
         sides = np.stack([side.ravel() for side in turned(copy)])
-        for other in others[:TRIES]:
+        for _, other in islice(pairs, TRIES):
             if (mine := pictures.coarse(other)) is None:
                 continue
             alike = sides @ mine.ravel()
@@ -197,14 +196,6 @@ def _links(pictures: _Pictures, first: Indices, second: Indices) -> Iterator[Nea
             if laid >= CROPPED or alike[turn] >= ALIKE:
                 yield Near(other, image, turn, max(laid, float(alike[turn])), laid >= CROPPED)
                 break
-
-
-def _runs(first: Indices, second: Indices) -> Iterator[tuple[int, list[int]]]:
-    """Each value of the sorted `second` with the values of `first` in the same rows."""
-    if len(second):
-        cuts = np.flatnonzero(np.diff(second)) + 1
-        for part in np.split(np.arange(len(second)), cuts):
-            yield int(second[part[0]]), first[part].tolist()
 
 
 def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ def least_overlap(table: Table, first: int, image: int) -> float | None:
     close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
     if close.any(axis=0).all() and close.any(axis=1).all():
         return None
-    overlap = np.where(one[:, None, 0] == other[None, :, 0], overlaps(one[:, 1:], other[:, 1:]), 0.0)
+    overlap = np.where(one[:, None, 0] == other[None, :, 0], overlaps(one[:, None, 1:], other[None, :, 1:]), 0.0)
     return float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
 
 
@@ -49,14 +51,14 @@ def agree(table: Table, first: int, second: int, turn: int) -> bool | None:
     for axis in (0, 1):
         if turn % 4 in (axis + 1, 3):
             other = np.column_stack([1 - other[:, i] if i == axis else other[:, i] for i in range(4)])
-    overlap = overlaps(one, other) >= OVERLAP
+    overlap = overlaps(one[:, None], other[None]) >= OVERLAP
     return bool(min(overlap.any(axis=0).mean(), overlap.any(axis=1).mean()) >= AGREED)
 
 
-def overlaps(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, m) IoU of boxes x, y, w, h; 0 for boxes without area."""
-    boxes = [np.asarray(part, np.float64) for part in (one[:, None], other[None])]
+def overlaps(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(...) IoU of boxes x, y, w, h (..., 4), which are broadcast against each other; 0 for boxes without area."""
+    boxes = [np.asarray(part, np.float64) for part in (one, other)]
     low, high = ([box[..., :2] + side * box[..., 2:] / 2 for box in boxes] for side in (-1, 1))
-    common = np.clip(np.minimum(*high) - np.maximum(*low), 0, None).prod(axis=2)
-    union = boxes[0][..., 2:].prod(axis=2) + boxes[1][..., 2:].prod(axis=2) - common
+    common = np.clip(np.minimum(*high) - np.maximum(*low), 0, None).prod(axis=-1)
+    union = boxes[0][..., 2:].prod(axis=-1) + boxes[1][..., 2:].prod(axis=-1) - common
     return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
