@@ -171,12 +171,8 @@ def shift_classes(words: Words, spot: RowPlace) -> Words:
     """
     if not spot.within():
         return words
-    try:
-        number = float(words[0])
-    except ValueError:
-        return words
-    by = spot.values["by"]
-    if not isfinite(number) or number != int(number) or number < min(-by, 0):
+    number, by = _class_of(words), spot.values["by"]
+    if number is None or number != int(number) or number < min(-by, 0):
         return words
     if number + by < 0:
         raise Left(Why.CLASS_TOO_LOW, **{"class": int(number), "by": -by})
@@ -256,14 +252,8 @@ def renumber(words: Words, spot: RowPlace) -> Words:
     Raises:
         Left: its class is none of the keys.
     """
-    values = spot.values
-    if not values["by_keys"]:
-        return words
-    try:
-        number = float(words[0])
-    except ValueError:
-        return words
-    if not isfinite(number):
+    values, number = spot.values, _class_of(words)
+    if not values["by_keys"] or number is None:
         return words
     if number not in values["numbers"]:
         raise Left(Why.CLASS_NO_KEY, **{"class": number})
@@ -407,6 +397,12 @@ def _too_wide(spot: RowPlace) -> range | tuple[int, ...]:
     if spot.task == "pose":
         return (int(spot.values["columns"]) + 1,)
     return range(6, 1_000_000, 2)
+
+
+def _class_of(words: Words) -> float | None:
+    """The first number of a row; None if it is no finite number."""
+    numbers = numbers_of(words[:1])
+    return numbers[0] if numbers and isfinite(numbers[0]) else None
 
 
 def _coordinates(words: Words) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -81,18 +81,11 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: in train class 0 is 60x22 and class 1 30x18 pixels; in val class 0 is 30x18.
     Fix: draw some images of both splits; renumber the labels of one of them by the names of the other.
     """
-    if config.nc < 2 or config.nc > MANY_CLASSES:
-        return
-    rows = sample(table)
-    sizes = {split: _sizes(table, rows, split, config) for split in table.splits}
-    for first, second in combinations(sizes, 2):
-        moved = _moved(sizes[first], sizes[second], BY_SIZE)
-        if len(moved) >= 2:
-            says = (
-                "{classes:;4:{0!r} has {4:.0f}x{5:.0f} pixels in {2} and {6:.0f}x{7:.0f} in {3}, as {1!r} in {2}}: "
-                "were they numbered anew for {second}?"
-            )
-            yield _moved_hit(config, says, moved, (first, second), sizes)
+    says = (
+        "{classes:;4:{0!r} has {4:.0f}x{5:.0f} pixels in {2} and {6:.0f}x{7:.0f} in {3}, as {1!r} in {2}}: "
+        "were they numbered anew for {second}?"
+    )
+    yield from _moved_hits(table, config, says, BY_SIZE, lambda split: _sizes(table, sample(table), split, config))
 
 
 @rule("CL054", Severity.WARNING, Effect.GARBAGE, LABELLED, deep=True)
@@ -104,14 +97,8 @@ def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: class 0 is red in train and green in val, where class 1 was green in train.
     Fix: draw some images of both splits; renumber the labels of one of them by the names of the other.
     """
-    if not 2 <= config.nc <= MANY_CLASSES:
-        return
-    colours = {split: class_colours(table, split) for split in table.splits}
-    for first, second in combinations(colours, 2):
-        moved = _moved(colours[first], colours[second], BY_COLOUR)
-        if len(moved) >= 2:
-            says = "{classes:;4:{0!r} has in {3} the colours of {1!r} in {2}}: were they numbered anew for {second}?"
-            yield _moved_hit(config, says, moved, (first, second))
+    says = "{classes:;4:{0!r} has in {3} the colours of {1!r} in {2}}: were they numbered anew for {second}?"
+    yield from _moved_hits(table, config, says, BY_COLOUR, lambda split: class_colours(table, split))
 
 
 @rule("CL053", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -264,21 +251,24 @@ def _look_alike(one: Floats, other: Floats, far: float) -> bool:
     return True
 
 
-def _moved_hit(
-    config: DataConfig,
-    says: str,
-    moved: Sequence[tuple[int, int]],
-    splits: tuple[str, str],
-    sizes: Mapping[str, Mapping[int, Floats]] | None = None,
-) -> Hit:
-    """The finding that classes of a split look like others of the first one; with median sizes, if these tell.
+def _moved_hits(
+    table: Table, config: DataConfig, says: str, measure: _Measure, measured: Callable[[str], Mapping[int, Floats]]
+) -> Iterator[Hit]:
+    """A hit for each two splits where classes of the second look like others of the first, as `measured` by class.
 
-    Each entry of the value `classes`: its name, that of the other class, both splits, width and height in both.
+    Each entry of the value `classes`: its name, that of the other class, both splits; of sizes width and height, too.
     """
-    classes = []
-    for number, other in moved:
-        pixels = [] if sizes is None else [np.exp(np.median(sizes[split][number], axis=1)) for split in splits]
-        sides = [round(float(side), 1) for size in pixels for side in size]
-        classes.append((config.name(number), config.name(other), *splits, *sides))
-    values = {"pairs": tuple(moved), "splits": splits, "second": splits[1], "classes": classes}
-    return Hit(str(config.yaml_file), says, values=values)
+    if not 2 <= config.nc <= MANY_CLASSES:
+        return
+    of = {split: measured(split) for split in table.splits}
+    for splits in combinations(of, 2):
+        moved = _moved(of[splits[0]], of[splits[1]], measure)
+        if len(moved) < 2:
+            continue
+        classes = []
+        for number, other in moved:
+            pixels = [np.exp(np.median(of[split][number], axis=1)) for split in splits] if measure is BY_SIZE else []
+            sides = [round(float(side), 1) for size in pixels for side in size]
+            classes.append((config.name(number), config.name(other), *splits, *sides))
+        values = {"pairs": tuple(moved), "splits": splits, "second": splits[1], "classes": classes}
+        yield Hit(str(config.yaml_file), says, values=values)
