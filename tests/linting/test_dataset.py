@@ -190,5 +190,5 @@ def test_pose_rows(tmp_path: Path):
     assert not _labels(tmp_path, row.encode(), "pose", (2, 3)).bad
     assert [b.kind for b in _labels(tmp_path, ROWS.encode(), "pose", (2, 3)).bad] == ["columns"] * 2
     boxes = _labels(tmp_path, row.encode(), "detect", (2, 3))
-    assert boxes.box.shape == (1, 4) and not boxes.files[0].polygons
+    assert boxes.box.shape == (1, 4) and not boxes.polygons[0]
     assert np.isnan(_labels(tmp_path, row.replace(" 2", " nan", 1).encode(), "pose", (2, 3)).extra).all()

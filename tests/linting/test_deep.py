@@ -10,7 +10,8 @@ import pytest
 from linting.cases_images import PHOTO, cut, grey_tail, photo, saved, soft, zeroed
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
-from yolo_nanfix.dataset.image_stats import LOOKS, Deep, Look, look_all, shrink, small_copy, without_detail
+from yolo_nanfix.dataset.image_stats import LOOKS, Deep, look_all, shrink, small_copy, without_detail
+from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import Stamp
 from yolo_nanfix.linting.runner import run
@@ -27,12 +28,13 @@ TURNED = {
 }
 
 
-def _look(tmp_path: Path, content: bytes, suffix: str = "jpg", channels: int = 3) -> Look:
+def _look(tmp_path: Path, content: bytes, suffix: str = "jpg", channels: int = 3) -> Image:
     file = tmp_path / f"x.{suffix}"
     file.write_bytes(content)
     status = file.stat()
     stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
-    return next(look_all([(str(file), suffix, stamp)], channels))
+    header, deep, looks, pixels = next(look_all([(str(file), suffix, stamp)], channels))
+    return Image(str(file), "train", suffix, "", False, header, None, pixels, looks, deep)
 
 
 def _deep(tmp_path: Path, content: bytes, suffix: str = "jpg") -> Deep:
@@ -151,7 +153,7 @@ def test_cmyk_and_undecodable_jpegs_are_left_to_the_other_decoder(tmp_path: Path
     seen = _look(tmp_path, saved("JPEG", "CMYK"))
     assert seen.deep is not None and seen.pixels.dtype == "uint8"
     gone = next(look_all([(str(tmp_path / "gone.jpg"), "jpg", Stamp(900, 1, 1, 1))], 3))
-    assert gone.header.fault == "missing" and gone[1:] == (None, (0,) * 8, None)
+    assert gone[0].fault == "missing" and gone[1:] == (None, (0,) * 8, None)
     assert small_copy(str(tmp_path / "gone.jpg"), 3) is None
 
 
@@ -201,7 +203,7 @@ def test_hashes_do_not_depend_on_what_is_judged_together(tmp_path: Path):
         images.append((str(file), "jpg", Stamp(file.stat().st_size, 1, 1, 1)))
     together = list(look_all(images, 3))
     assert together == [next(look_all([image], 3)) for image in images]
-    assert len({look.looks for look in together}) == len(images)
+    assert len({looks for _, _, looks, _ in together}) == len(images)
 
 
 @pytest.mark.parametrize("off", [-7, 9])

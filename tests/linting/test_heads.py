@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from yolo_nanfix.dataset import scanning
 from yolo_nanfix.dataset.image_header import judge_heads, read_header, read_heads
-from yolo_nanfix.dataset.images import LONGEST_SIDE, Image, ImageColumns, Part, gather, read_images, read_one
+from yolo_nanfix.dataset.images import LONGEST_SIDE, Image, Part, gather, read_images, read_one
 from yolo_nanfix.dataset.paths import NO_FILE, Stamp, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
@@ -102,15 +102,15 @@ def test_many_are_read_as_one_by_one(tmp_path: Path, channels: int):
     usual = [] if channels == 4 else ["progressive.jpeg", "capital.JPG", "comment.jpg"]
     assert [Path(image.file).name for image in images if image.usual] == usual
     assert images.unusual() == tuple(image for image in images if not image.usual)
-    for name, column in images.columns._asdict().items():
-        assert np.array_equal(column, getattr(gather(one_by_one, channels).columns, name)), name
+    for name, column in images.columns.items():
+        assert np.array_equal(column, gather(one_by_one, channels).columns[name]), name
 
 
 def test_nothing_is_made_of_nothing(tmp_path: Path):
     none = Part((), (), (), (), (), np.zeros((0, 4), np.int64))
     for images in (read_images(none, 3, deep=False), read_images(none, 3, deep=True), gather((), 3)):
         assert list(images) == [] and images.unusual() == ()
-        assert {len(getattr(images.columns, name)) for name in ImageColumns._fields} == {0}
+        assert set(map(len, images.columns.values())) == {0}
 
 
 def test_an_image_that_is_not_at_hand_is_made_when_asked_for(tmp_path: Path):

@@ -78,7 +78,7 @@ def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     sizes = [path.stat().st_size for path in paths]
     labels = read_labels(list(map(str, paths)), range(70), "detect", None, sizes)
     assert [(bad.file, bad.kind, bad.number) for bad in labels.bad] == [(7, "many", 51)]
-    assert len(labels.cls) == 69 * 50 and labels.files[7].rows == 51
+    assert len(labels.cls) == 69 * 50 and labels.rows[7] == 51
 
 
 def test_a_list_of_too_many_lines_is_a_finding(tmp_path: Path, monkeypatch):

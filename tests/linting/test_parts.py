@@ -363,10 +363,23 @@ def test_label_files_read_at_once_are_as_read_one_by_one(task, kpt, width, seed,
     folder = tmp_path_factory.mktemp("labels")
     fast, careful = table([text() for _ in range(80)], task, kpt, folder)
     shutil.rmtree(folder)
-    assert fast.files == careful.files
+    assert fast.paths == careful.paths
     assert sorted(fast.bad, key=repr) == sorted(careful.bad, key=repr)
     whole = np.isfinite(careful.extra)  # a hash of NaN is a number of its own
-    for name in ("file", "line", "cls", "box", "columns", "extra", "points", "visible", "first"):
+    for name in (
+        "image",
+        "rows",
+        "polygons",
+        "file",
+        "line",
+        "cls",
+        "box",
+        "columns",
+        "extra",
+        "points",
+        "visible",
+        "first",
+    ):
         np.testing.assert_array_equal(getattr(fast, name), getattr(careful, name), err_msg=name)
         assert getattr(fast, name).dtype == getattr(careful, name).dtype
     np.testing.assert_array_equal(fast.shape[whole], careful.shape[whole])

@@ -34,6 +34,6 @@ def test_an_image_has_the_size_that_ultralytics_loads(name: str, suffix: str, ch
     listed = Part(paths, ["train"] * count, paths, [False] * count, [None] * count, stamps)
     columns = read_images(listed, channels, deep=False).columns
     headers = [read_one(listed, i, channels).header for i in range(count)]
-    sizes = np.column_stack([columns.width, columns.height]).tolist()
+    sizes = np.column_stack([columns["width"], columns["height"]]).tolist()
     assert sizes == [list(shown_size(header, channels)) for header in headers]
-    assert columns.turn.tolist() == [turn_of(header, channels) for header in headers]
+    assert columns["turn"].tolist() == [turn_of(header, channels) for header in headers]

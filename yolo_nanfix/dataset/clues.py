@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
-from yolo_nanfix.dataset.label_boxes import quads
+from yolo_nanfix.dataset.label_boxes import quads, right_angles
 from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
@@ -91,7 +91,7 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
     found = np.zeros((len(images), COUNT), np.int32)
     for bad in labels.bad:
         if bad.kind == "columns":
-            here = found[labels.files[bad.file].image]
+            here = found[labels.image[bad.file]]
             here[Clue.MISFIT] += 1
             here[Clue.PLAIN_BOX] += bad.number == PLAIN_COLUMNS
             behind = bad.behind == 1 and (bad.head is None or 0 <= bad.head[0] < nc)
@@ -103,29 +103,24 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
                 here[Clue.FIRST_OVER] += not 0 <= bad.head[0] < nc
                 here[Clue.SECOND_OVER] += bad.head[1] >= nc
     if task in ("segment", "obb") and len(labels.points):
-        owner = np.array([file.image for file in labels.files], np.int64)
         for clue, rows in zip((Clue.TWO_BEHIND, Clue.TWO_OVER_ONE), _two_behind(labels, task), strict=True):
-            found[:, clue] += np.bincount(owner[labels.file[rows]], minlength=len(images)).astype(np.int32)
+            found[:, clue] += np.bincount(labels.row_image[rows], minlength=len(images)).astype(np.int32)
     if task == "detect" and (labels.columns >= SEVEN).any():
-        owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
         tracked, over = _tracked(labels)
         many = labels.columns >= SEVEN
         for clue, mask in ((Clue.TRACKED, tracked), (Clue.NUMBER_OVER_ONE, over), (Clue.CORNERS, many & ~tracked)):
-            found[:, clue] = np.bincount(owner, mask, len(images))
+            found[:, clue] = np.bincount(labels.row_image, mask, len(images))
     if task == "pose" and len(labels.points):
-        owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
-        for clue, mask in _point_clues(labels, images, owner).items():
-            found[:, clue] = np.bincount(owner, mask, len(images))
+        for clue, mask in _point_clues(labels, images).items():
+            found[:, clue] = np.bincount(labels.row_image, mask, len(images))
     if task == "obb" and len(labels.cls):
-        boxes = quads(labels, images)
-        owner = np.array([file.image for file in labels.files], np.int64)
-        image = owner[labels.file[boxes.shapes.rows[boxes.rows]]]
-        for clue, mask in ((Clue.RIGHT_IN_PIXELS, boxes.in_pixels), (Clue.RIGHT_IN_PARTS, boxes.in_parts)):
+        image = labels.row_image[quads(labels, images)[0].rows]
+        for clue, mask in zip((Clue.RIGHT_IN_PIXELS, Clue.RIGHT_IN_PARTS), right_angles(labels, images), strict=True):
             found[:, clue] = np.bincount(image, mask, len(images))
     return found
 
 
-def _point_clues(labels: Labels, images: Images, owner: NDArray[np.int64]) -> dict[Clue, NDArray[np.bool_]]:
+def _point_clues(labels: Labels, images: Images) -> dict[Clue, NDArray[np.bool_]]:
     """(R,) bool each, what the keypoints of pose rows are parts of."""
     counts = np.diff(labels.first)
     with_points = np.flatnonzero(counts)
@@ -135,7 +130,7 @@ def _point_clues(labels: Labels, images: Images, owner: NDArray[np.int64]) -> di
     x, y, w, h = labels.box.T
     inside = (np.maximum(x + w / 2, y + h / 2) <= INSIDE) & np.isfinite(labels.extra)
     large = inside & (largest > NOT_NORMALISED)
-    sides = np.stack([images.columns.width[owner], images.columns.height[owner]], axis=1)
+    sides = np.stack([images.columns["width"], images.columns["height"]], axis=1)[labels.row_image]
     return {
         Clue.POINTS_OUT: largest > INSIDE,
         Clue.POINTS_LARGE: large,

@@ -62,10 +62,9 @@ def fates(images: Images, labels: Labels, config: DataConfig, task: str) -> NDAr
     for i, image in images.made.items():
         if not image.usual:
             found[i] |= of_header(image.header)
-    if labels.files:
-        owner = np.array([file.image for file in labels.files], np.int64)
-        found[owner] &= ~np.uint8(EMPTY)
-        found[owner] |= _of_labels(labels, images, config, pose=task == "pose")
+    if labels.paths:
+        found[labels.image] &= ~np.uint8(EMPTY)
+        found[labels.image] |= _of_labels(labels, images, config, pose=task == "pose")
     return found
 
 
@@ -80,7 +79,7 @@ def of_header(header: Header) -> int:
 
 def _of_labels(labels: Labels, images: Images, config: DataConfig, *, pose: bool) -> NDArray[np.uint8]:
     """(F,) the bits of each label file."""
-    dropped, repeated = np.zeros(len(labels.files), np.bool_), np.zeros(len(labels.files), np.bool_)
+    dropped, repeated = np.zeros((2, len(labels.paths)), np.bool_)
     for bad in labels.bad:
         if bad.kind not in _HARMLESS:
             dropped[bad.file] = True
@@ -91,8 +90,8 @@ def _of_labels(labels: Labels, images: Images, config: DataConfig, *, pose: bool
     again = first != np.arange(len(first))
     if again.any():
         repeated[labels.file[again]] = True
-    empty = np.array([file.rows == 0 for file in labels.files], np.bool_)
-    return np.asarray(dropped * LABELS_DROPPED + (repeated & ~dropped) * DEDUPLICATED + empty * EMPTY, np.uint8)
+    bits = dropped * LABELS_DROPPED + (repeated & ~dropped) * DEDUPLICATED + (labels.rows == 0) * EMPTY
+    return np.asarray(bits, np.uint8)
 
 
 def _bad_class(labels: Labels, config: DataConfig) -> NDArray[np.bool_]:

@@ -211,20 +211,12 @@ class Deep(NamedTuple):
     damage: str = ""
 
 
-class Look(NamedTuple):
-    """An image as decoding it showed.
+Look = tuple[Header, Deep | None, tuple[int, ...], Pixels | None]
+"""An image as decoding it showed: header, statistics, hashes and, unless the header of a JPEG is enough, pixels.
 
-    Attributes:
-        header: of its file.
-        deep: statistics; None if nothing could be decoded, or the image is too large to be.
-        looks: eight hashes, of the image and its mirrored and turned copies (see `LOOKS`); 0 where it shows nothing.
-        pixels: what the rules about pixels ask for; None for a JPEG, whose header is enough.
-    """
-
-    header: Header
-    deep: Deep | None
-    looks: tuple[int, ...]
-    pixels: Pixels | None
+There are no statistics if nothing could be decoded, or the image is too large to be. The eight hashes are of the image
+and its mirrored and turned copies (see `LOOKS`); 0 where it shows nothing.
+"""
 
 
 def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[Look]:
@@ -302,7 +294,7 @@ def _judge_all(decoded: Sequence[_Decoded]) -> Iterator[Look]:
     shows = [i for i, deep in enumerate(found) if deep is not None and deep.deviation >= _PLAIN]
     looks = dict(zip(shows, _hash_all([small for i in shows if (small := decoded[i][1]) is not None]), strict=True))
     for i, ((header, _, _, pixels), deep) in enumerate(zip(decoded, found, strict=True)):
-        yield Look(header, deep, looks.get(i, _NO_LOOKS), pixels)
+        yield header, deep, looks.get(i, _NO_LOOKS), pixels
 
 
 def _measure(small: Grey, damage: str) -> Deep:

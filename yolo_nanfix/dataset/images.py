@@ -132,18 +132,8 @@ class Part(NamedTuple):
         return Image(file, self.splits[i], suffix_of(file), self.labels[i], self.labelled[i], header, usual=usual)
 
 
-class ImageColumns(NamedTuple):
-    """The columns of N images from their headers; as those of `Table` of these names."""
-
-    size: NDArray[np.int64]
-    inode: NDArray[np.int64]
-    width: NDArray[np.int32]
-    height: NDArray[np.int32]
-    content: NDArray[np.uint64]
-    turn: NDArray[np.int8]
-    grey: NDArray[np.bool_]
-    alpha: NDArray[np.bool_]
-    npy: NDArray[np.int8]
+Columns = dict[str, NDArray[Any]]
+"""Columns of `Table`, by their names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,17 +141,17 @@ class Images:
     """N images.
 
     Attributes:
-        columns: of all of them.
+        columns: of all of them, what their headers say: size, inode, width, height, content, turn, grey, alpha, npy.
         made: `Image` objects by index, in order: of all that are not `usual`.
         listed: from which the others are made; None if all are in `made`.
     """
 
-    columns: ImageColumns
+    columns: Columns
     made: Mapping[int, Image]
     listed: Part | None = None
 
     def __len__(self) -> int:
-        return len(self.columns.size)
+        return len(self.columns["size"])
 
     def __iter__(self) -> Iterator[Image]:
         return map(self.__getitem__, range(len(self)))
@@ -180,17 +170,17 @@ def gather(images: Sequence[Image], channels: int) -> Images:
     """Images that were read one by one as columns, for a model of so many channels."""
     headers = [image.header for image in images]
     sizes = np.array([shown_size(header, channels) for header in headers], np.int32).reshape(-1, 2)
-    columns = ImageColumns(
-        size=np.array([header.size for header in headers], np.int64),
-        inode=np.array([header.inode for header in headers], np.int64).reshape(-1, 2),
-        width=sizes[:, 0].copy(),
-        height=sizes[:, 1].copy(),
-        content=np.array([header.content for header in headers], np.uint64),
-        turn=np.array([turn_of(header, channels) for header in headers], np.int8),
-        grey=np.array([header.mode in GREY for header in headers], np.bool_),
-        alpha=np.array([_has_alpha(image) for image in images], np.bool_),
-        npy=np.array([npy_kind(image) for image in images], np.int8),
-    )
+    columns: Columns = {
+        "size": np.array([header.size for header in headers], np.int64),
+        "inode": np.array([header.inode for header in headers], np.int64).reshape(-1, 2),
+        "width": sizes[:, 0].copy(),
+        "height": sizes[:, 1].copy(),
+        "content": np.array([header.content for header in headers], np.uint64),
+        "turn": np.array([turn_of(header, channels) for header in headers], np.int8),
+        "grey": np.array([header.mode in GREY for header in headers], np.bool_),
+        "alpha": np.array([_has_alpha(image) for image in images], np.bool_),
+        "npy": np.array([npy_kind(image) for image in images], np.int8),
+    }
     return Images(columns, dict(enumerate(images)))
 
 
@@ -214,40 +204,39 @@ def read_images(listed: Part, channels: int, *, deep: bool) -> Images:
     files, sizes = [listed.files[i] for i in chosen], [sizes[i] for i in chosen]
     heads, contents = read_heads(files, sizes)
     (judged, shown), place = judge_heads(heads), np.array(chosen, np.int64)
-    columns = ImageColumns(
-        size=listed.stamps[:, 0].copy(),
-        inode=listed.stamps[:, 2:4].copy(),
-        width=np.zeros(count, np.int32),
-        height=np.zeros(count, np.int32),
-        content=np.zeros(count, np.uint64),
-        turn=np.ones(count, np.int8),
-        grey=np.zeros(count, np.bool_),
-        alpha=np.zeros(count, np.bool_),
-        npy=np.zeros(count, np.int8),
-    )
-    columns.width[place], columns.height[place] = shown.T
-    columns.content[place] = contents
+    columns: Columns = {
+        "size": listed.stamps[:, 0].copy(),
+        "inode": listed.stamps[:, 2:4].copy(),
+        "width": np.zeros(count, np.int32),
+        "height": np.zeros(count, np.int32),
+        "content": np.zeros(count, np.uint64),
+        "turn": np.ones(count, np.int8),
+        "grey": np.zeros(count, np.bool_),
+        "alpha": np.zeros(count, np.bool_),
+        "npy": np.zeros(count, np.int8),
+    }
+    columns["width"][place], columns["height"][place] = shown.T
+    columns["content"][place] = contents
     ordinary, made = np.zeros(count, np.bool_), {}
     ordinary[place] = judged
     for i in np.flatnonzero(~(ordinary & _usual(columns))).tolist():
         plain = ordinary[i]
         made[i] = listed.image(i, _ordinary(listed, columns, i)) if plain else read_one(listed, i, channels)
-    of_made, places = gather(list(made.values()), channels).columns, list(made)
-    for name in ImageColumns._fields:
-        getattr(columns, name)[places] = getattr(of_made, name)
+    for name, of_made in gather(list(made.values()), channels).columns.items():
+        columns[name][list(made)] = of_made
     return Images(columns, made, listed)
 
 
-def _usual(columns: ImageColumns) -> NDArray[np.bool_]:
+def _usual(columns: Columns) -> NDArray[np.bool_]:
     """(N,) whether images have a usual size."""
-    short, long = np.minimum(columns.width, columns.height), np.maximum(columns.width, columns.height)
+    short, long = (side(columns["width"], columns["height"]) for side in (np.minimum, np.maximum))
     return np.asarray((short >= SHORTEST_SIDE) & (long <= LONGEST_SIDE) & (long <= SLIM * short), np.bool_)
 
 
-def _ordinary(listed: Part, columns: ImageColumns, i: int) -> Header:
+def _ordinary(listed: Part, columns: Columns, i: int) -> Header:
     """The header of an image that has an ordinary one."""
     size, mtime_ns, device, inode, _ = listed.stamp(i)
-    width, height, content = int(columns.width[i]), int(columns.height[i]), int(columns.content[i])
+    width, height, content = (int(columns[name][i]) for name in ("width", "height", "content"))
     return Header(size, mtime_ns, (device, inode), width, height, "JPEG", "RGB", content=content, ordinary=True)
 
 

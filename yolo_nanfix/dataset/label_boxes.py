@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +90,7 @@ def label_boxes(labels: Labels, images: Images) -> Boxes:
     centre, side = np.minimum(x, y), np.minimum(w, h)
     largest = np.maximum(np.maximum(x, y), np.maximum(w, h))
     valid = np.isfinite(labels.extra) & (side >= 0)
-    owner = np.array([file.image for file in labels.files], np.int64)
-    width = images.columns.width[owner].astype(np.float32)[labels.file]
-    height = images.columns.height[owner].astype(np.float32)[labels.file]
+    width, height = (images.columns[side].astype(np.float32)[labels.row_image] for side in ("width", "height"))
     return Boxes(
         x=x,
         y=y,
@@ -224,41 +222,21 @@ def shapes(labels: Labels, images: Images) -> Shapes:
     return Shapes(rows, x, y, start, count, owner, spots)
 
 
-class Quads(NamedTuple):
-    """The M rows with four corners.
-
-    Attributes:
-        shapes: the rows with points.
-        rows: (M,) the positions of these rows in `shapes`.
-        corners: (2, 4, M) their corners, in pixels.
-        in_pixels: (M,) whether they are rectangles in pixels, but not in normalised coordinates.
-        in_parts: (M,) whether they are rectangles in normalised coordinates, but not in pixels.
-    """
-
-    shapes: Shapes
-    rows: NDArray[np.int64]
-    corners: Floats
-    in_pixels: NDArray[np.bool_]
-    in_parts: NDArray[np.bool_]
-
-
 @once
-def quads(labels: Labels, images: Images) -> Quads:
-    """The rows with four corners, and in which coordinates their angles are right."""
+def quads(labels: Labels, images: Images) -> tuple[Shapes, Floats]:
+    """The M rows with four corners, and (2, 4, M) these corners, in pixels."""
     boxes = shapes(labels, images)
-    rows = np.flatnonzero(boxes.count == CORNERS)
-    spots = boxes.start[rows] + np.arange(CORNERS)[:, None]
-    pixels = np.stack([boxes.x[spots], boxes.y[spots]])
-    parts = labels.points[boxes.spots[spots]].astype(np.float64).transpose(2, 0, 1)
-    skew, skew_of_parts = _skew(pixels), _skew(parts)
-    known = label_boxes(labels, images).known[boxes.rows[rows]]
-    return Quads(
-        boxes,
-        rows,
-        pixels,
-        np.asarray(known & (skew <= RIGHT) & (skew_of_parts >= SKEWED)),
-        np.asarray(known & (skew_of_parts <= RIGHT) & (skew >= SKEWED)),
-    )
+    boxes = boxes.subset(boxes.count == CORNERS)
+    return boxes, np.ascontiguousarray(np.stack([boxes.x, boxes.y]).reshape(2, -1, CORNERS).swapaxes(1, 2))
+
+
+def right_angles(labels: Labels, images: Images) -> tuple[Mask, Mask]:
+    """(M,) which of the `quads` are rectangles in pixels but not in normalised coordinates, and the other way round."""
+    boxes, corners = quads(labels, images)
+    parts = labels.points[boxes.spots].astype(np.float64).reshape(-1, CORNERS, 2).transpose(2, 1, 0)
+    skew, skew_of_parts = _skew(corners), _skew(parts)
+    known = label_boxes(labels, images).known[boxes.rows]
+    return known & (skew <= RIGHT) & (skew_of_parts >= SKEWED), known & (skew_of_parts <= RIGHT) & (skew >= SKEWED)
 
 
 def _skew(corners: Floats) -> Floats:

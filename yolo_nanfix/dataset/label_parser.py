@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.bounded import LABEL_BYTES, LABEL_ROWS, LINE_BYTES, TooLarge, check_lines, read_label
 from yolo_nanfix.dataset.image_header import READ
-from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, join_labels
+from yolo_nanfix.dataset.labels import BadRow, Labels, join_labels
 from yolo_nanfix.wording import cut
 
 PLAIN_COLUMNS = 5
@@ -58,7 +58,7 @@ class LabelReader:
         self._pose = task == "pose"
         self._points = PLAIN_COLUMNS + kpt_shape[0] * kpt_shape[1] if kpt_shape else None
         self._dims = kpt_shape[1] if kpt_shape else 2
-        self._files: list[LabelFile] = []
+        self._files: list[tuple[str, int, int, bool]] = []  # path, image, rows, polygons
         self._bad: list[BadRow] = []
         self._file, self._line, self._columns = array("i"), array("i"), array("i")
         self._numbers = array("f")  # class and four box numbers of each row
@@ -77,16 +77,16 @@ class LabelReader:
             text = data.decode("utf-8-sig")
         except TooLarge as large:
             self._bad.append(BadRow(index, large.line, large.kind, number=large.number))
-            self._files.append(LabelFile(path, image, large.lines, False))
+            self._files.append((path, image, large.lines, False))
             return True
         except (OSError, UnicodeDecodeError) as error:
-            self._files.append(LabelFile(path, image, 0, False))
+            self._files.append((path, image, 0, False))
             self._bad.append(BadRow(index, None, "unreadable", str(error)))
             return True
         if not text.isascii() or "_" in text:
             self._note_odd(index, text)
         rows, polygons = self._add(index, text)
-        self._files.append(LabelFile(path, image, rows, polygons))
+        self._files.append((path, image, rows, polygons))
         return True
 
     def _note_encoding(self, index: int, data: bytes) -> None:
@@ -230,7 +230,10 @@ class LabelReader:
         for column in numbers.T:
             extra = np.where(np.isfinite(extra) & ~np.isfinite(column), column, extra)
         return Labels(
-            files=tuple(self._files),
+            paths=tuple(path for path, *_ in self._files),
+            image=np.array([image for _, image, _, _ in self._files], np.int64),
+            rows=np.array([rows for _, _, rows, _ in self._files], np.int64),
+            polygons=np.array([polygons for *_, polygons in self._files], np.bool_),
             bad=tuple(self._bad),
             file=np.array(self._file, np.int32),
             line=np.array(self._line, np.int32),
@@ -327,7 +330,7 @@ def read_labels(
     for i in odd:
         slow.read(paths[i], images[i])
     rest = slow.finish()
-    return join_labels((fast, rest)) if rest.files else fast
+    return join_labels((fast, rest)) if rest.paths else fast
 
 
 def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | None]:
@@ -472,9 +475,11 @@ def _columns(
     if not np.isfinite(numbers).all():
         odd = ~np.isfinite(numbers)
         extra = np.where(odd.any(axis=1), numbers[np.arange(rows), odd.argmax(axis=1)], 0)
-    files = zip(*owners, counts.tolist(), (polygons & (counts > 0)).tolist(), strict=True)
     return Labels(
-        files=tuple(map(tuple.__new__, repeat(LabelFile), files)),  # as `LabelFile(*row)`, in a third of the time
+        paths=tuple(owners[0]),
+        image=np.array(owners[1], np.int64),
+        rows=counts,
+        polygons=polygons & (counts > 0),
         bad=(),
         file=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         line=np.arange(1, rows + 1, dtype=np.int32) - np.repeat(ends - counts, counts).astype(np.int32),

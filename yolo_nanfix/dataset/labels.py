@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,20 +16,11 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.grounds import ground
 
 
-class LabelFile(NamedTuple):
-    """One label file that exists: its path, the index of its image, its rows, polygons or boxes."""
-
-    path: str
-    image: int
-    rows: int
-    polygons: bool
-
-
 class BadRow(NamedTuple):
     """A row (or a whole file, `line` None) that cannot become numbers of the expected shape.
 
     Attributes:
-        file: index into the label files.
+        file: index of the label file.
         line: 1-based line, or None for the whole file.
         kind: `unreadable`, `number`, `comma`, `comment`, `columns`, `mixed`, or for a file that is too large a kind of
             `bounded.TooLarge`; for rows that can be read `spelling` (a number with underscores or digits outside
@@ -58,12 +50,15 @@ class BadRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """All label rows as columns; row i of each array belongs to one line of one file.
+    """The F label files that exist, and their N rows, as columns.
 
     Attributes:
-        files: the label files that exist.
+        paths: of the files.
+        image: (F,) int64, the index of the image of each file.
+        rows: (F,) int64, rows of each file, those among them that cannot be read.
+        polygons: (F,) bool, whether Ultralytics reads the file as polygons.
         bad: rows and files that could not be read.
-        file: (N,) int32, index into `files`.
+        file: (N,) int32, the index of the file of each row.
         line: (N,) int32, 1-based.
         cls: (N,) float32, class.
         box: (N, 4) float32, x, y, w, h; for a polygon, of the box around it.
@@ -75,7 +70,10 @@ class Labels:
         extra: (N,) float32, the first NaN or infinite number of the row; 0 if all are finite.
     """
 
-    files: tuple[LabelFile, ...]
+    paths: tuple[str, ...]
+    image: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    polygons: NDArray[np.bool_]
     bad: tuple[BadRow, ...]
     file: NDArray[np.int32]
     line: NDArray[np.int32]
@@ -88,15 +86,20 @@ class Labels:
     first: NDArray[np.int64]
     extra: NDArray[np.float32]
 
+    @cached_property
+    def row_image(self) -> NDArray[np.int64]:
+        """(N,) int64, the index of the image of each row."""
+        return self.image[self.file]
+
 
 def join_labels(parts: Sequence[Labels]) -> Labels:
     """Several label tables as one, sorted by the image of each file, then by line."""
-    files = [(file, p, i) for p, part in enumerate(parts) for i, file in enumerate(part.files)]
-    files.sort(key=lambda entry: entry[0].image)
-    number = [np.zeros(len(part.files), np.int32) for part in parts]
-    for new, (_, p, i) in enumerate(files):
-        number[p][i] = new
-    file = np.concatenate([number[p][part.file] for p, part in enumerate(parts)])
+    paths, image = [path for part in parts for path in part.paths], np.concatenate([part.image for part in parts])
+    by_image = np.argsort(image, kind="stable")
+    number = np.empty(len(paths), np.int32)
+    number[by_image] = np.arange(len(paths))
+    numbers = np.split(number, np.cumsum([len(part.paths) for part in parts])[:-1])
+    file = np.concatenate([own[part.file] for own, part in zip(numbers, parts, strict=True)])
     line = np.concatenate([part.line for part in parts])
     order = np.lexsort((line, file))
     counts = np.concatenate([np.diff(part.first) for part in parts])
@@ -104,8 +107,13 @@ def join_labels(parts: Sequence[Labels]) -> Labels:
     first = np.concatenate([[0], np.cumsum(counts[order])]).astype(np.int64)
     spots = np.repeat(starts[order] - first[:-1], counts[order]) + np.arange(first[-1])
     return Labels(
-        files=tuple(file for file, _, _ in files),
-        bad=tuple(bad._replace(file=int(number[p][bad.file])) for p, part in enumerate(parts) for bad in part.bad),
+        paths=tuple(paths[i] for i in by_image.tolist()),
+        image=image[by_image],
+        rows=np.concatenate([part.rows for part in parts])[by_image],
+        polygons=np.concatenate([part.polygons for part in parts])[by_image],
+        bad=tuple(
+            bad._replace(file=int(own[bad.file])) for own, part in zip(numbers, parts, strict=True) for bad in part.bad
+        ),
         file=file[order],
         line=line[order],
         cls=np.concatenate([part.cls for part in parts])[order],
@@ -143,7 +151,7 @@ def masked(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
     if not spoken:
         return labels
     within = ground(config, root)
-    held = dict(zip(spoken, within.hold(labels.files[file].path for file in spoken), strict=True))
+    held = dict(zip(spoken, within.hold(labels.paths[file] for file in spoken), strict=True))
     if all(held.values()):
         return labels
     bad = (_masked(bad) if bad.kind in QUOTED and not held[bad.file] else bad for bad in labels.bad)

@@ -5,33 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.clues import clues
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import fates
-from yolo_nanfix.dataset.images import ImageColumns, Images
+from yolo_nanfix.dataset.images import Columns, Images
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
-
-Columns = dict[str, NDArray[np.generic]]
 
 
 def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, deep: bool) -> Columns:
     """The columns of `Table` that come from reading files, by their names."""
     polygons, lines = np.zeros(len(images), np.bool_), np.zeros(len(images), np.int32)
-    owner = np.array([file.image for file in labels.files], np.int32)
-    polygons[owner] = [file.polygons for file in labels.files]
-    lines[owner] = [file.rows for file in labels.files]
+    polygons[labels.image], lines[labels.image] = labels.polygons, labels.rows
     looks = [image.looks or (0,) * 8 for image in images] if deep else []
     return {
-        **images.columns._asdict(),
+        **images.columns,
         "looks": np.array(looks, np.uint64).reshape(-1, 8),
         "polygons": polygons,
         "lines": lines,
         "clues": clues(images, labels, config.ceiling, task),
         "fate": fates(images, labels, config, task),
-        "row_image": owner[labels.file] if len(labels.file) else np.zeros(0, np.int32),
+        "row_image": labels.row_image.astype(np.int32),
         "row_line": labels.line,
         "row_cls": labels.cls,
         "row_box": labels.box,
@@ -68,7 +63,7 @@ def tabulate(
         split=np.array([number[image.split] for image in images], np.int8),
         splits={name: np.array(listed, np.int32) for name, listed in splits.items()},
         labelled=np.array([image.labelled for image in images], np.bool_),
-        **found,  # type: ignore[arg-type]
+        **found,
     )
 
 
@@ -97,14 +92,17 @@ def pieces(images: Images, labels: Labels) -> Iterator[tuple[Images, Labels]]:
 
 
 def _piece_of_images(images: Images, low: int, high: int) -> Images:
-    columns = ImageColumns(*(column[low:high] for column in images.columns))  # type: ignore[arg-type]
+    columns = {name: column[low:high] for name, column in images.columns.items()}
     return Images(columns, {i - low: images[i] for i in range(low, high)})
 
 
 def _piece_of_labels(labels: Labels, low: int, high: int, begin: int, end: int) -> Labels:
     points, some = slice(labels.first[begin], labels.first[end]), slice(begin, end)
     return Labels(
-        files=tuple(file._replace(image=file.image - low) for file in labels.files[low:high]),
+        paths=labels.paths[low:high],
+        image=labels.image[low:high] - low,
+        rows=labels.rows[low:high],
+        polygons=labels.polygons[low:high],
         bad=(),
         file=labels.file[some] - np.int32(low),
         line=labels.line[some],

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import COUNT
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import shared
-from yolo_nanfix.dataset.images import Images, Part, read_images
+from yolo_nanfix.dataset.images import Columns, Images, Part, read_images
 from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.label_parser import read_labels
 from yolo_nanfix.dataset.labels import Labels, masked
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.dataset.whole_set import Columns, columns
+from yolo_nanfix.dataset.whole_set import columns
 from yolo_nanfix.linting.cache import CachedColumns
 from yolo_nanfix.linting.registry import all_rules
 
@@ -201,7 +201,7 @@ def table_of(survey: Survey, columns: Columns) -> Table:
         split=survey.split,
         splits=survey.splits,
         labelled=survey.labelled,
-        **columns,  # type: ignore[arg-type]
+        **columns,
     )
 
 

@@ -24,7 +24,7 @@ from yolo_nanfix.dataset.formats.notes import Note, Notes, Total, brief, folded,
 from yolo_nanfix.dataset.image_header import QUARTER, Header, shown_size, turn_of
 from yolo_nanfix.dataset.images import Image, Images, Part, gather, read_images
 from yolo_nanfix.dataset.label_boxes import GRID_CHANCE, GRID_SHARE, are_whole, on_pixels
-from yolo_nanfix.dataset.labels import LabelFile, Labels
+from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import NO_FILE, Stamp, folder_of, is_image, stamp_of
 from yolo_nanfix.dataset.table import Where
@@ -404,11 +404,11 @@ class Builder:
                 box[:, k] = numbers[rows, 1 + k] / sizes[owner, k % 2]
             cls = numbers[rows, 0].astype(np.float32)
             points, visible, first = self._points(rows, sizes[owner])
-        each = np.bincount(owner, minlength=len(images))
-        polygons = self._options.settled == "segment"
-        files = tuple(LabelFile(image.label, i, int(each[i]), polygons) for i, image in enumerate(images))
         return Labels(
-            files=files,
+            paths=tuple(image.label for image in images),
+            image=np.arange(len(images)),
+            rows=np.bincount(owner, minlength=len(images)),
+            polygons=np.full(len(images), self._options.settled == "segment"),
             bad=(),
             file=owner,
             line=number[rows],
@@ -457,7 +457,7 @@ class Builder:
         if not self._in_pixels:
             return np.ones((len(images), 2))
         given = np.array(self._sizes, np.float64).reshape(-1, 2)
-        shown = np.column_stack([images.columns.width, images.columns.height])
+        shown = np.column_stack([images.columns["width"], images.columns["height"]])
         wanted = (given.min(axis=1, initial=np.inf) <= 0) | (frames == Frame.SWAPPED)
         return np.where(wanted[:, None], shown, given)
 

@@ -211,10 +211,9 @@ def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: 500 cells in one image.
     Fix: set `max_det` for prediction and export too, or cut the images into tiles.
     """
-    for index, file in enumerate(labels.files):
-        if file.rows > MAX_DET:
-            values = {"objects": file.rows, "max_det": MAX_DET}
-            yield file_hit(labels, images, index, "{objects} objects; max_det is {max_det} unless set", values=values)
+    for file in np.flatnonzero(labels.rows > MAX_DET).tolist():
+        values = {"objects": int(labels.rows[file]), "max_det": MAX_DET}
+        yield file_hit(labels, images, file, "{objects} objects; max_det is {max_det} unless set", values=values)
 
 
 @rule("BX021", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)

@@ -203,10 +203,9 @@ def boxes_for_segment(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: one file of 5-column rows in a segmentation set.
     Fix: write the objects as polygons (for obb: four corners), or train the task detect.
     """
-    boxes = np.bincount(labels.file, minlength=len(labels.files))
-    for index, file in enumerate(labels.files):
-        if boxes[index] and not file.polygons:
-            yield file_hit(labels, images, index, "holds boxes of 5 columns where polygons are needed")
+    boxes = np.bincount(labels.file, minlength=len(labels.paths))
+    for file in np.flatnonzero((boxes > 0) & ~labels.polygons).tolist():
+        yield file_hit(labels, images, file, "holds boxes of 5 columns where polygons are needed")
 
 
 @rule("TX010", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))

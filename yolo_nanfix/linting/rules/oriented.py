@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
-from yolo_nanfix.dataset.label_boxes import CORNERS, Floats, label_boxes, quads, shapes
+from yolo_nanfix.dataset.label_boxes import CORNERS, Floats, label_boxes, quads, right_angles, shapes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
@@ -68,12 +68,12 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.4`.
     Fix: draw the box again.
     """
-    boxes, rows, (x, y), *_ = quads(labels, images)
-    same = np.zeros(len(rows), np.bool_)
+    boxes, (x, y) = quads(labels, images)
+    same = np.zeros(len(boxes.rows), np.bool_)
     for i, j in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
         same |= (x[i] == x[j]) & (y[i] == y[j])
-    chosen = same & ~flat(boxes)[rows]
-    yield from row_hits(labels, images, boxes.rows[rows[chosen]], "two corners are the same: a triangle")
+    chosen = same & ~flat(boxes)
+    yield from row_hits(labels, images, boxes.rows[chosen], "two corners are the same: a triangle")
 
 
 @rule("OB004", Severity.INFO, Effect.REWRITES, OBB)
@@ -85,9 +85,10 @@ def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.1 0.3 0.5 0.3`.
     Fix: write the corners around the box, clockwise or the other way.
     """
-    boxes, rows, corners, *_ = quads(labels, images)
-    rows = boxes.rows[rows[_crosses(corners)]]
-    yield from row_hits(labels, images, rows, "the outline through the four corners crosses itself")
+    boxes, corners = quads(labels, images)
+    yield from row_hits(
+        labels, images, boxes.rows[_crosses(corners)], "the outline through the four corners crosses itself"
+    )
 
 
 @rule("OB005", Severity.WARNING, Effect.REWRITES, OBB)
@@ -99,13 +100,13 @@ def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.2 0.3 0.1 0.3`.
     Fix: draw the box again as a rectangle.
     """
-    boxes, rows, corners, *_ = quads(labels, images)
+    boxes, corners = quads(labels, images)
     long, short = enclosing_rectangles(corners)
-    filled = np.abs(areas(boxes)[rows]) / np.maximum(long * short, 1e-12)
+    filled = np.abs(areas(boxes)) / np.maximum(long * short, 1e-12)
     repeated = (corners == np.roll(corners, 1, axis=1)).all(axis=0).any(axis=0)
     chosen = (filled < FILLED) & (short >= 2) & ~_crosses(corners) & ~repeated
     says = "the corners fill {filled:.0%} of their rectangle"
-    yield from row_hits(labels, images, boxes.rows[rows[chosen]], says, filled=filled[chosen])
+    yield from row_hits(labels, images, boxes.rows[chosen], says, filled=filled[chosen])
 
 
 @rule("OB006", Severity.WARNING, Effect.REWRITES, OBB)
@@ -132,12 +133,12 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1005 0.1 0.1005` on an image 640 pixels high.
     Fix: remove the row, or draw the box again.
     """
-    boxes, rows, corners, *_ = quads(labels, images)
+    boxes, corners = quads(labels, images)
     short = enclosing_rectangles(corners)[1]
-    known = label_boxes(labels, images).known[boxes.rows[rows]]
-    chosen = (short < 0.999) & ~flat(boxes)[rows] & known
+    known = label_boxes(labels, images).known[boxes.rows]
+    chosen = (short < 0.999) & ~flat(boxes) & known
     says = "the shorter side has {side:.2g} pixels"
-    yield from row_hits(labels, images, boxes.rows[rows[chosen]], says, side=short[chosen])
+    yield from row_hits(labels, images, boxes.rows[chosen], says, side=short[chosen])
 
 
 @rule("OB008", Severity.ERROR, Effect.GARBAGE, OBB)
@@ -172,8 +173,7 @@ def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.35 0.25 0.48 0.475 0.324 0.565 0.194 0.34` on an image of 192x96.
     Fix: rotate the box in pixels, then divide by width and height.
     """
-    found = quads(labels, images)
-    rows = found.shapes.rows[found.rows[found.in_parts]]
+    rows = quads(labels, images)[0].rows[right_angles(labels, images)[1]]
     yield from row_hits(labels, images, rows, "right angles in percent of the image, not in pixels")
 
 

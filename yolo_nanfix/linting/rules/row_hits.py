@@ -82,9 +82,8 @@ def file_hit(
     values: Mapping[str, Any] | None = None,
 ) -> Hit:
     """A hit on a label file, or on one of its lines."""
-    label = labels.files[file]
-    image = images[label.image]
-    return Hit(label.path, says, line, split=image.split, image=image.file, values=values or {})
+    image = images[int(labels.image[file])]
+    return Hit(labels.paths[file], says, line, split=image.split, image=image.file, values=values or {})
 
 
 def bad_hits(
