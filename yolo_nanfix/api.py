@@ -106,17 +106,18 @@ def lint(
         "per_path_ignores": {glob: _as_list(words) for glob, words in (per_path_ignores or {}).items()},
         **{"baseline": baseline, "task": task, "deep": deep, "imgsz": imgsz, "root": root},
     }
-    wanted = request.Request(
-        asked=request.asked(given, prefix),
+    return request.lint(
+        data,
+        request.asked(given, prefix),
         settings=settings,
         trust=trust_dataset_settings,
         files=None if files is None else tuple(map(Path, files)),
         write_baseline=write_baseline,
         jobs=jobs,
         cache=cache,
+        progress=progress,
         study=study,
     )
-    return request.lint(data, wanted, progress)
 
 
 def _as_list(words: Iterable[str] | None) -> Any:
@@ -137,7 +138,7 @@ def watched(
 
     given = None if files is None else tuple(map(Path, files))
     own = request.asked({"root": root})
-    return request.watched(data, request.Request(own, settings, trust_dataset_settings, given))
+    return request.watched(data, own, settings=settings, trust=trust_dataset_settings, files=given)
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:

@@ -3,6 +3,7 @@
     NanfixError                 every error below
     ├── UsageError              something the caller gave is wrong: a flag, a key, a file
     │   ├── DataError           data.yaml or the dataset it names cannot be used
+    │   │   └── LabelsTooLarge  a label file is too large to be read
     │   ├── CardError           a patch card is malformed
     │   └── PatchRefused        a patch that was asked for by name cannot be applied here
     └── GuardStop               the guard ended a training run
@@ -30,6 +31,22 @@ class UsageError(NanfixError):
 
 class DataError(UsageError):
     """data.yaml or the dataset it names cannot be used; also a folder that is not that of a training run."""
+
+
+class LabelsTooLarge(DataError):  # noqa: N818 - a fact about a file
+    """A label file is too large to be read.
+
+    Attributes:
+        kind: `large` (the file), `many` (its lines), `numbers` (its words) or `long` (one of its lines).
+        number: bytes of the file or line, or how many lines or words there are.
+        lines: lines of the file; 1 if they were not counted.
+        line: 1-based, the long one.
+    """
+
+    def __init__(self, kind: str, number: int, lines: int = 1, line: int | None = None) -> None:
+        """Take the attributes."""
+        super().__init__(kind, number, lines, line)
+        self.kind, self.number, self.lines, self.line = kind, number, lines, line
 
 
 class CardError(UsageError):

@@ -131,7 +131,7 @@ def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
     training.check_arguments({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
         read_config(data)
-        request.Request().selection(data)
+        request.selection(data)
     return training.load_model(arguments.get("model"), arguments.get("task"))
 
 
@@ -209,8 +209,7 @@ def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
 
     for one in studied:
         if not one.where:  # not annotations, which Ultralytics' converter reads
-            numbers = left(one.table, one.config, one.task, context.quarantined.keys())
-            context.left = {split: value._asdict() for split, value in numbers.items()}
+            context.left = dict(left(one.table, one.config, one.task, context.quarantined.keys()))
     gone = [(s, n) for s, n in context.left.items() if s in ("train", "val") and n["aside"] and not n["kept"]]
     return tuple(run_text.nothing_left(split, numbers) for split, numbers in gone)
 

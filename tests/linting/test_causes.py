@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,8 @@ from rich.console import Console
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 from yolo_nanfix.linting import cache
 from yolo_nanfix.linting.autofix.label_edits import allowed
-from yolo_nanfix.linting.causes import Explains, explained
+from yolo_nanfix.linting.causes import explained
+from yolo_nanfix.linting.registry import Hit
 from yolo_nanfix.report import ci_forms, plain, text, text_forms
 from yolo_nanfix.tasks import Basis, TaskBasis
 
@@ -29,8 +31,8 @@ WHOLE = finding("BX900", "data.yaml", split=None)
 
 @pytest.fixture
 def report() -> Report:
-    cause = Explains(("BX001", "BX006"), code="BX900")
-    findings = tuple(explained([WHOLE, *ROWS], [cause]))
+    cause = Hit("data.yaml", "Wrong.", explains=("BX001", "BX006"))
+    findings = tuple(explained([WHOLE, *ROWS], [("BX900", cause)]))
     return Report("data.yaml", "detect", findings, counts={"train": _COUNTS}, basis=_BASIS)
 
 
@@ -41,19 +43,20 @@ _COUNTS = {"images": 2, "labels": 2, "rows": 3}
 def test_what_is_explained_is_chosen_by_code_file_line_and_split():
     other = finding("BX001", "a.txt", 1, "val")
 
-    def hung(explains: Explains, split: str | None = None) -> list[bool]:
-        causes = [explains._replace(code="BX900", split=split)]
+    def hung(*codes: str, **hit: Any) -> list[bool]:
+        causes = [("BX900", Hit("data.yaml", "Wrong.", explains=codes, **hit))]
         return [f.because == "BX900" for f in explained([*ROWS, other], causes)]
 
-    assert hung(Explains(("BX001",))) == [True, True, False, True]
-    assert hung(Explains(("BX001",)), "train") == [True, True, False, False]
-    assert hung(Explains(("BX001", "BX006"), frozenset({"b.txt"}))) == [False, True, True, False]
-    assert hung(Explains(("BX001",), None, frozenset({("a.txt", 1)}))) == [False, True, False, False]
-    assert hung(Explains(())) == [False] * 4
+    assert hung("BX001") == [True, True, False, True]
+    assert hung("BX001", split="train") == [True, True, False, False]
+    assert hung("BX001", "BX006", explains_in=frozenset({"b.txt"})) == [False, True, True, False]
+    assert hung("BX001", explains_not=frozenset({("a.txt", 1)})) == [False, True, False, False]
+    assert hung() == [False] * 4
 
 
 def test_a_cause_never_explains_itself_and_the_first_of_several_counts():
-    causes = [Explains(("BX900", "BX001"), code="BX900"), Explains(("BX001",), code="BX901")]
+    hits = (Hit("data.yaml", "Wrong.", explains=codes) for codes in (("BX900", "BX001"), ("BX001",)))
+    causes = list(zip(("BX900", "BX901"), hits, strict=True))
     assert [f.because for f in explained([WHOLE, ROWS[0]], causes)] == [None, "BX900"]
 
 

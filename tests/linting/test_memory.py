@@ -166,7 +166,7 @@ def test_columns_that_are_whole_but_cannot_be_understood_are_read_anew(text, sic
     fresh = findings(sick)
     columns, latest = both(kept)
     known = load(bytes(store.read_whole(columns) or b""))
-    store.write_whole(columns, save({**known, text: np.frombuffer(b"[[1, null]]", np.uint8)}))
+    store.write_whole(columns, save({**known, store.TEXT + text: np.frombuffer(b"[[1, null]]", np.uint8)}))
     latest.unlink()
     assert findings(sick) == fresh
 

@@ -116,12 +116,12 @@ def test_a_search_ends(tmp_path: Path, monkeypatch):
         (tmp_path / f"{i}/a").mkdir(parents=True)
         (tmp_path / f"{i}/a/x.txt").write_text(ROWS)
     image = str(tmp_path / "images/x.jpg")
-    assert unlisted.find_labels([image], [str(tmp_path)]) is None
+    assert unlisted.find_labels([image], [str(tmp_path)]) == {}
 
 
 def test_a_disk_is_not_searched(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(unlisted.os, "scandir", pytest.fail)
-    assert unlisted.find_labels(["/a/images/x.jpg", "/b/images/x.jpg"], [str(tmp_path), "/"]) is None
+    assert unlisted.find_labels(["/a/images/x.jpg", "/b/images/x.jpg"], [str(tmp_path), "/"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from linting.tiny_set import YAML, TinySet
 
 from yolo_nanfix.dataset import bounded, label_parser
-from yolo_nanfix.dataset.bounded import TooLarge, check_lines
+from yolo_nanfix.dataset.bounded import check_lines
 from yolo_nanfix.dataset.label_parser import read_labels
-from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.errors import DataError, LabelsTooLarge, UsageError
 from yolo_nanfix.linting.runner import run
 
 TEXTS = [
@@ -48,10 +48,10 @@ def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
     for text in (f"a{end}b{end}c", f"a{end}b{end}c{end}", f"{end}12345678{end}", "12345678"):
         assert len(text.splitlines()) <= 3
         check_lines(text.encode())
-    with pytest.raises(TooLarge) as many:
+    with pytest.raises(LabelsTooLarge) as many:
         check_lines(f"a{end}b{end}c{end}d".encode())
     assert many.value.args == ("many", 4, 4, None)
-    with pytest.raises(TooLarge) as long:
+    with pytest.raises(LabelsTooLarge) as long:
         check_lines(f"a{end}123456789{end}".encode())
     assert long.value.args == ("long", 9, 2, 2)
 
@@ -62,7 +62,7 @@ def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
     monkeypatch.setattr(bounded, "LABEL_ROWS", 5)
     monkeypatch.setattr(bounded, "_PART", part)
     check_lines(b" 0 .1\t\t.2  \n0 .1   .2\n")
-    with pytest.raises(TooLarge) as many:
+    with pytest.raises(LabelsTooLarge) as many:
         check_lines(b"0 .1\t\t.2  \n0 .1   .2\n0")
     assert many.value.args == ("numbers", 7, 3, None)
 

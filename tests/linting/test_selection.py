@@ -133,8 +133,8 @@ def test_all_settings_hold(tiny: TinySet):
     report = yolo_nanfix.lint(tiny.root)
     assert report.task == "segment" and report.deep
     assert yolo_nanfix.lint(tiny.root, task="detect").task == "detect"
-    assert request.Request(request.asked({"deep": False})).selection(tiny.root)[0].options.deep is False
-    chosen, _ = request.Request().selection(tiny.root)
+    assert request.selection(tiny.root, request.asked({"deep": False}))[0].options.deep is False
+    chosen, _ = request.selection(tiny.root)
     assert (chosen.options.deep, chosen.options.imgsz) == (True, 320)
     assert chosen.says("baseline").baseline == tiny.root.parent / "known.json"
 

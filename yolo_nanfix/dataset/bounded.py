@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.errors import DataError, LabelsTooLarge, UsageError
 from yolo_nanfix.files import ANYWHERE, NotRegular, Refusal, not_regular
 from yolo_nanfix.wording import shown
 
@@ -46,44 +46,29 @@ _WIDE_ENDS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _ANY_END = re.compile(rb"\r\n|[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
-class TooLarge(Exception):  # noqa: N818 - a fact about a file
-    """A label file is too large to be read.
-
-    Attributes:
-        kind: `large` (the file), `many` (its lines), `numbers` (its words) or `long` (one of its lines).
-        number: bytes of the file or line, or how many lines or words there are.
-        lines: lines of the file; 1 if they were not counted.
-        line: 1-based, the long one.
-    """
-
-    def __init__(self, kind: str, number: int, lines: int = 1, line: int | None = None) -> None:
-        super().__init__(kind, number, lines, line)
-        self.kind, self.number, self.lines, self.line = kind, number, lines, line
-
-
 def check_size(size: int) -> None:
-    """Raise `TooLarge` for a label file of so many bytes if these are too many."""
+    """Raise `LabelsTooLarge` for a label file of so many bytes if these are too many."""
     if size > LABEL_BYTES:
-        raise TooLarge("large", size)
+        raise LabelsTooLarge("large", size)
 
 
 def check_lines(data: bytes) -> None:
-    """Raise `TooLarge` for a label file with too many lines or numbers, or with a line that is too long."""
+    """Raise `LabelsTooLarge` for a label file with too many lines or numbers, or with a line that is too long."""
     if len(data) <= min(LABEL_ROWS, LINE_BYTES):
         return
     ends = len(data) - len(data.translate(None, _ENDS)) + sum(map(data.count, _WIDE_ENDS)) - data.count(b"\r\n")
     lines = ends + (data[-1:] not in _ENDS and not data.endswith(_WIDE_ENDS))
     if lines > LABEL_ROWS:
-        raise TooLarge("many", lines, lines)
+        raise LabelsTooLarge("many", lines, lines)
     if len(data) > 2 * NUMBERS and (words := _count_words(data)) > NUMBERS:
-        raise TooLarge("numbers", words, lines)
+        raise LabelsTooLarge("numbers", words, lines)
     start = number = 0
     while len(data) - start > LINE_BYTES:  # as far as the last line that can be too long
         end = _ANY_END.search(data, start)
         length = (end.start() if end else len(data)) - start
         number += 1
         if length > LINE_BYTES:
-            raise TooLarge("long", length, lines, number)
+            raise LabelsTooLarge("long", length, lines, number)
         start = end.end() if end else len(data)
 
 
@@ -183,7 +168,7 @@ def read_label(path: str) -> bytes | None:
 
     Raises:
         OSError: it exists but cannot be read.
-        TooLarge: it is too large.
+        LabelsTooLarge: it is too large.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,26 +33,17 @@ _HARMLESS = ("spelling", "mark", "ends", "large", "many", "numbers", "long")
 """Kinds of `BadRow` that Ultralytics accepts, or of which nothing more is known."""
 
 
-class Fate(NamedTuple):
-    """What Ultralytics does with the images of a split; those listed twice count twice.
+Fates = Mapping[str, Mapping[str, int]]
+"""What Ultralytics does with the images of each split, by name; those listed twice count twice.
 
-    Attributes:
-        images: how many there are.
-        kept: how many the dataset holds when training starts.
-        dropped: how many it leaves out: image or labels cannot be used, or the class folder is not one of train.
-        background: how many it keeps without an object.
-        rewritten: how many files it rewrites on disk, or whose repeated rows it leaves out.
-        found: how many have a label file that is looked at; with none in train, training does not start.
-        aside: how many that it would keep the run leaves out.
-    """
-
-    images: int
-    kept: int
-    dropped: int
-    background: int
-    rewritten: int
-    found: int
-    aside: int = 0
+- `images`: how many there are;
+- `kept`: how many the dataset holds when training starts;
+- `dropped`: how many it leaves out: image or labels cannot be used, or the class folder is not one of train;
+- `background`: how many it keeps without an object;
+- `rewritten`: how many files it rewrites on disk, or whose repeated rows it leaves out;
+- `found`: how many have a label file that is looked at; with none in train, training does not start;
+- `aside`: how many that it would keep the run leaves out.
+"""
 
 
 def fates(images: Images, labels: Labels, config: DataConfig, task: str) -> NDArray[np.uint8]:
@@ -127,7 +117,7 @@ def shared(fate: NDArray[np.uint8], labels: Sequence[str], owns: NDArray[np.bool
     return fate
 
 
-def of_splits(table: Table, config: DataConfig, task: str) -> dict[str, Fate]:
+def of_splits(table: Table, config: DataConfig, task: str) -> Fates:
     """The fate of each split."""
     if task != "classify":
         return {split: _of_split(table, listed, 0) for split, listed in table.splits.items()}
@@ -135,13 +125,13 @@ def of_splits(table: Table, config: DataConfig, task: str) -> dict[str, Fate]:
     return {split: _of_split(*_of_known(table, split, config.splits[split][0], names)) for split in table.splits}
 
 
-def left(table: Table, config: DataConfig, task: str, aside: Set[str]) -> dict[str, Fate]:
+def left(table: Table, config: DataConfig, task: str, aside: Set[str]) -> Fates:
     """The fate of each split if a run leaves out some image files."""
     out = np.array([file in aside for file in table.files], np.bool_)
     fate = table.fate | np.where(out, IMAGE_DROPPED, 0).astype(np.uint8)
     before, after = of_splits(table, config, task), of_splits(replace(table, fate=fate), config, task)
     return {
-        split: after[split]._replace(dropped=one.dropped, aside=one.kept - after[split].kept)
+        split: {**after[split], "dropped": one["dropped"], "aside": one["kept"] - after[split]["kept"]}
         for split, one in before.items()
     }
 
@@ -155,16 +145,17 @@ def _of_known(table: Table, split: str, top: Path, names: set[str]) -> tuple[Tab
     return table, listed[known], int((~known).sum())
 
 
-def _of_split(table: Table, listed: NDArray[np.int32], more: int) -> Fate:
+def _of_split(table: Table, listed: NDArray[np.int32], more: int) -> dict[str, int]:
     """The fate of the listed images; `more` others are left out."""
     fate = table.fate[listed]
     kept = (fate & DROPPED) == 0
     found = table.labelled[listed] & ((fate & IMAGE_DROPPED) == 0)
-    return Fate(
-        images=len(listed) + more,
-        kept=int(kept.sum()),
-        dropped=int((~kept).sum()) + more,
-        background=int((kept & ((fate & EMPTY) != 0)).sum()),
-        rewritten=int(((fate & REWRITTEN) != 0).sum()),
-        found=int(found.sum()),
-    )
+    return {
+        "images": len(listed) + more,
+        "kept": int(kept.sum()),
+        "dropped": int((~kept).sum()) + more,
+        "background": int((kept & ((fate & EMPTY) != 0)).sum()),
+        "rewritten": int(((fate & REWRITTEN) != 0).sum()),
+        "found": int(found.sum()),
+        "aside": 0,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -190,22 +190,21 @@ def pack(seen: Survey) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return columns, {name: "\0".join(lines) for name, lines in texts.items()}
 
 
-def unpack(column: Callable[[str], NDArray[Any]], text: Callable[[str], str], folders: Folders) -> Survey:
-    """The survey of a dataset in which no file came or went since `pack`, from its columns and texts by name.
+def unpack(columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str], folders: Folders) -> Survey:
+    """The survey of a dataset in which no file came or went since `pack`, from its columns and texts.
 
     The stamps are those of now.
     """
-    texts = (text(name) for name in ("files", "labels", "strays", "split_names"))
-    files, labels, strays, names = (tuple(lines.split("\0")) if lines else () for lines in texts)
-    rows = column("rows")
+    lines = (texts[name] for name in ("files", "labels", "strays", "split_names"))
+    files, labels, strays, names = (tuple(one.split("\0")) if one else () for one in lines)
     return Survey(
         files=files,
         labels=labels if len(labels) == len(files) else ("",) * len(files),
         split_names=names,
-        split=column("split"),
-        splits={name: column(f"split.{i}") for i, name in enumerate(names)},
-        owns=column("owns"),
-        rows=rows,
+        split=columns["split"],
+        splits={name: columns[f"split.{i}"] for i, name in enumerate(names)},
+        owns=columns["owns"],
+        rows=columns["rows"],
         listed=folders.stamps(),
         strays=strays,
     )

@@ -17,9 +17,10 @@ from math import isfinite, nan
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.bounded import LABEL_BYTES, LABEL_ROWS, LINE_BYTES, TooLarge, check_lines, read_label
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LABEL_ROWS, LINE_BYTES, check_lines, read_label
 from yolo_nanfix.dataset.image_header import READ
 from yolo_nanfix.dataset.labels import BadRow, Labels, join_labels
+from yolo_nanfix.errors import LabelsTooLarge
 from yolo_nanfix.wording import cut
 
 PLAIN_COLUMNS = 5
@@ -75,7 +76,7 @@ class LabelReader:
                 return False
             self._note_encoding(index, data)
             text = data.decode("utf-8-sig")
-        except TooLarge as large:
+        except LabelsTooLarge as large:
             self._bad.append(BadRow(index, large.line, large.kind, number=large.number))
             self._files.append((path, image, large.lines, False))
             return True
@@ -352,7 +353,7 @@ def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | No
                     text = read_label(path)
                 elif size > harmless:
                     check_lines(text)
-        except (OSError, TooLarge):
+        except (OSError, LabelsTooLarge):
             text = _NOT_READ
         keep(text)
     return texts

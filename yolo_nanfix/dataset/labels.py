@@ -23,7 +23,7 @@ class BadRow(NamedTuple):
         file: index of the label file.
         line: 1-based line, or None for the whole file.
         kind: `unreadable`, `number`, `comma`, `comment`, `columns`, `mixed`, or for a file that is too large a kind of
-            `bounded.TooLarge`; for rows that can be read `spelling` (a number with underscores or digits outside
+            `LabelsTooLarge`; for rows that can be read `spelling` (a number with underscores or digits outside
             ASCII), `mark` (the file begins with a byte order mark) or `ends` (lines end in two ways).
         text: the offending text, or the reader's message.
         number: the columns; for `mixed` the rows that are boxes; for `ends` the bare carriage returns, 0 if CR LF and

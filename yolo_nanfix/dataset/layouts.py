@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from yolo_nanfix.dataset import bounded, class_lists
-from yolo_nanfix.dataset.bounded import TooLarge, read_label
+from yolo_nanfix.dataset.bounded import read_label
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.grounds import too_wide
 from yolo_nanfix.dataset.paths import NO_LABELS, is_image, label_path, labels_beside
 from yolo_nanfix.dataset.split_paths import Moved, moved
-from yolo_nanfix.errors import DataError
+from yolo_nanfix.errors import DataError, LabelsTooLarge
 from yolo_nanfix.files import ANYWHERE, Within
 
 SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
@@ -217,7 +217,7 @@ def _largest(file: str) -> int:
     """The largest class number in a label file; 0 without any."""
     try:
         data = read_label(file) or b""
-    except (OSError, TooLarge):
+    except (OSError, LabelsTooLarge):
         return 0
     lines = data.decode("utf-8", "replace").splitlines()
     return max((_whole(words[0]) for line in lines if (words := line.split(maxsplit=1))), default=0)

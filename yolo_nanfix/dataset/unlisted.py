@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.paths import folder_of, is_image, label_path
@@ -100,40 +100,25 @@ _TRIED = 3
 _LEAST_NUMBERS = 3
 
 
-class LabelFolder(NamedTuple):
-    """Where label files of images were found.
-
-    Attributes:
-        folder: the folder; of several the one above them.
-        files: how many .txt files are in it.
-        matching: how many of them are named as one of the images.
-        capitals: folders of images or labels that are written with a capital, which Ultralytics does not know.
-        nameless: whether the images lie in no folder `images`, so that their labels are looked for beside them.
-        above: whether it is a folder above the one in which Ultralytics looks: the images lie in folders of their own.
-        repeated: how many of the names are those of several images each.
-    """
-
-    folder: str
-    files: int
-    matching: int
-    capitals: tuple[str, ...]
-    nameless: bool
-    above: bool
-    repeated: int
-
-
-def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = frozenset()) -> LabelFolder | None:
-    """The folder that holds label files named as most of some images; None if there is none.
+def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = frozenset()) -> dict[str, Any]:
+    """Where label files lie that are named as most of some images; nothing if there are none.
 
     Args:
         images: images of which none has a label file.
         roots: folders of the dataset; the first one above the images is searched, else what lies beside the images.
         taken: label files that belong to other images.
+
+    Returns:
+        `folder`: the folder; of several the one above them. `files`: how many .txt files are in it. `matching`: how
+        many of them are named as one of the images. `repeated`: how many of the names are those of several images each.
+        `capitals`: folders of images or labels that are written with a capital, which Ultralytics does not know.
+        `nameless`: whether the images lie in no folder `images`, so that their labels are looked for beside them.
+        `above`: whether it is above the folder in which Ultralytics looks: the images lie in folders of their own.
     """
     home = os.path.commonpath([folder_of(image) for image in images])
     above = [root for root in roots if root != os.sep and f"{home}{os.sep}".startswith(f"{root}{os.sep}")]
     if not above and len(Path(home).parts) <= SHALLOW:
-        return None  # the images lie here and there on the disk
+        return {}  # the images lie here and there on the disk
     top = above[0] if above else folder_of(home)
     stems = Counter(_stem(image) for image in images)
     wanted = folder_of(label_path(images[0]))
@@ -143,22 +128,22 @@ def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = f
         if matching:
             found[folder] = len(texts), matching
     if not found:
-        return None
+        return {}
     best = max(found, key=lambda folder: (len(found[folder][1]), len(os.path.commonpath([folder, wanted]))))
     folders = [best] if len(found[best][1]) >= ENOUGH * len(stems) else sorted(found)
     names = {name for folder in folders for name in found[folder][1]}
     if len(names) < ENOUGH * len(stems) or not any(_is_label(f"{f}{os.sep}{found[f][1][0]}") for f in folders[:_TRIED]):
-        return None
+        return {}
     folder = os.path.commonpath(folders)
-    return LabelFolder(
-        folder=folder,
-        files=sum(found[one][0] for one in folders),
-        matching=len(names),
-        capitals=_capitals(home, folder),
-        nameless=f"{os.sep}images{os.sep}" not in images[0],
-        above=f"{wanted}{os.sep}".startswith(f"{folder}{os.sep}") and folder != wanted,
-        repeated=sum(stems[name[:-4]] > 1 for name in names),
-    )
+    return {
+        "folder": folder,
+        "files": sum(found[one][0] for one in folders),
+        "matching": len(names),
+        "capitals": _capitals(home, folder),
+        "nameless": f"{os.sep}images{os.sep}" not in images[0],
+        "above": f"{wanted}{os.sep}".startswith(f"{folder}{os.sep}") and folder != wanted,
+        "repeated": sum(stems[name[:-4]] > 1 for name in names),
+    }
 
 
 def _stem(path: str) -> str:

@@ -49,6 +49,8 @@ BEGIN = len(MAGIC) + 8 + 16
 _LENGTH = 8
 _KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
 """The names of dtypes in a safetensors file."""
+TEXT = "text."
+"""What the name of a text begins with there."""
 
 
 def folder() -> Path:
@@ -94,50 +96,38 @@ def place(config: DataConfig, options: LintOptions) -> Path:
     return folder() / f"{name}-{xxh3_128_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}{COLUMNS}"
 
 
-class CachedColumns:
-    """The cached columns and texts of a dataset."""
-
-    def __init__(self, data: memoryview) -> None:
-        """Find the columns in the content of a safetensors file.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is invalid.
-        """
-        import numpy as np
-
-        start = 8 + int.from_bytes(data[:8], "little")
-        self._columns: dict[str, NDArray[Any]] = {}
-        for name, place in json.loads(bytes(data[8:start])).items():
-            first, end = place["data_offsets"]
-            kind = np.dtype(_KINDS[place["dtype"]])
-            flat = np.frombuffer(data, kind, (end - first) // kind.itemsize, start + first)
-            self._columns[name] = flat.reshape(place["shape"])
-        self.facts: dict[str, Any] = json.loads(self.text("facts"))
-        if not isinstance(self.facts, dict):
-            raise ValueError("not a mapping")
-
-    def column(self, name: str) -> NDArray[Any]:
-        """One column, by its name; writing to it does not change the file."""
-        return self._columns[name]
-
-    def text(self, name: str) -> str:
-        """A text, which is stored as a column of bytes."""
-        return str(self._columns[name].data, "utf-8", "surrogateescape")
+Cached = tuple[dict[str, "NDArray[Any]"], dict[str, str]]
+"""The columns and the texts of a dataset, by their names; writing to a column does not change the file."""
 
 
-def load_columns(path: Path) -> CachedColumns | None:
-    """The columns in a file, or None if there are no usable ones."""
+def load_columns(path: Path) -> Cached | None:
+    """What `save_columns` wrote to a file, or None if there is nothing usable."""
     try:
         data = read_whole(path)
-        return None if data is None else CachedColumns(data)
+        return None if data is None else _from_safetensors(data)
     except Exception:  # whatever the readers raise
         return None
 
 
-def save_columns(
-    path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str]
-) -> None:
-    """Write columns; does nothing if the folder cannot be written.
+def _from_safetensors(data: memoryview) -> Cached:
+    """Columns and texts from the content of a safetensors file."""
+    import numpy as np
+
+    start = 8 + int.from_bytes(data[:8], "little")
+    columns, texts = {}, {}
+    for name, place in json.loads(bytes(data[8:start])).items():
+        first, end = place["data_offsets"]
+        kind = np.dtype(_KINDS[place["dtype"]])
+        flat = np.frombuffer(data, kind, (end - first) // kind.itemsize, start + first)
+        if name.startswith(TEXT):
+            texts[name.removeprefix(TEXT)] = str(flat.data, "utf-8", "surrogateescape")
+        else:
+            columns[name] = flat.reshape(place["shape"])
+    return columns, texts
+
+
+def save_columns(path: Path, columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> None:
+    """Write columns, and texts as columns of bytes; does nothing if the folder cannot be written.
 
     The last three files of one dataset (with other options, say) are kept, and the last `MOST_FILES` of all.
     """
@@ -145,8 +135,8 @@ def save_columns(
     from safetensors.numpy import save as dumps
 
     kept = {name: np.ascontiguousarray(column) for name, column in columns.items()}
-    for name, text in {**texts, "facts": json.dumps(dict(facts))}.items():
-        kept[name] = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+    for name, text in texts.items():
+        kept[TEXT + name] = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
     _put(path, dumps(kept))
 
 

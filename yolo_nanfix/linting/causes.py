@@ -6,12 +6,12 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Choice, Effect, Finding, Place, Severity
+from yolo_nanfix.linting.registry import Hit
 
 FOLDED = frozenset(
     ("IM008", "IM020", "IM021", "IM022", "IM025", "IM026", "IM027", "IM030", "IM031", "IM032", "IM033", "IM034")
@@ -26,45 +26,33 @@ DAMAGED_PIXELS = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
 """Rules about damaged or altered pixels: labels on such images are wasted."""
 
 
-class Explains(NamedTuple):
-    """What a hit about the set explains: the findings of some rules, of its split if it has one.
+def explained(findings: Iterable[Finding], causes: Sequence[tuple[str, Hit]]) -> list[Finding]:
+    """The findings, with the code of its cause in each that follows from one.
 
-    Attributes:
-        codes: the codes of these rules.
-        files: the label or image files that they must be about; None for all.
-        without: places (file, line) with a defect of their own, which it does not explain.
-        code: the rule of the hit; filled in when the rule is run.
-        split: the split of the hit, if it has one; filled in likewise.
+    Args:
+        findings: all of them.
+        causes: hits that explain others, each with the code of its rule; of several the first counts.
     """
-
-    codes: tuple[str, ...]
-    files: frozenset[str] | None = None
-    without: frozenset[tuple[str, int]] = frozenset()
-    code: str = ""
-    split: str | None = None
-
-    def reaches(self, finding: Finding) -> bool:
-        """Whether a finding of one of these rules follows from the hit."""
-        place = finding.place
-        return (
-            finding.code != self.code
-            and self.split in (None, finding.split)
-            and (self.files is None or place.file in self.files or finding.image in self.files)
-            and (place.file, place.line) not in self.without
-        )
-
-
-def explained(findings: Iterable[Finding], causes: Sequence[Explains]) -> list[Finding]:
-    """The findings, with the code of its cause in each that follows from one; of several causes the first counts."""
-    by_code: dict[str, list[Explains]] = defaultdict(list)
+    by_code: dict[str, list[tuple[str, Hit]]] = defaultdict(list)
     for cause in causes:
-        for code in cause.codes:
+        for code in cause[1].explains:
             by_code[code].append(cause)
     out: list[Finding] = []
     for finding in findings:
-        first = next((cause for cause in by_code.get(finding.code, ()) if cause.reaches(finding)), None)
-        out.append(finding if first is None else finding.explained(first.code))
+        possible = by_code.get(finding.code, ())
+        first = next((code for code, hit in possible if code != finding.code and _follows(finding, hit)), None)
+        out.append(finding if first is None else finding.explained(first))
     return out
+
+
+def _follows(finding: Finding, hit: Hit) -> bool:
+    """Whether a finding of one of the rules that a hit explains follows from it."""
+    place, files = finding.place, hit.explains_in
+    return (
+        hit.split in (None, finding.split)
+        and (files is None or place.file in files or finding.image in files)
+        and (place.file, place.line) not in hit.explains_not
+    )
 
 
 def folded(findings: Iterable[Finding], table: Table) -> list[Finding]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ from yolo_nanfix.dataset.labels import Labels, masked
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.whole_set import columns
-from yolo_nanfix.linting.cache import CachedColumns
-from yolo_nanfix.linting.registry import all_rules
+from yolo_nanfix.findings import Place
+from yolo_nanfix.linting.cache import Cached
+from yolo_nanfix.linting.registry import Hit, all_rules
 
 IMAGE_COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "size": ((), "int64"),
@@ -57,22 +58,9 @@ Context = tuple[DataConfig, LintOptions]
 """What is the same for all parts of a dataset: its data.yaml and the options."""
 
 
-class Found(NamedTuple):
-    """One hit of a rule about files: the place of its image in the part, the rule's code, and the rest of the hit.
-
-    Attributes:
-        values: the names and values of the hit; as JSON knows them, so lists may stand for tuples.
-        related: file and line of each.
-    """
-
-    image: int
-    code: str
-    file: str
-    line: int | None
-    pixel: tuple[int, int, int] | None
-    says: str
-    values: Mapping[str, Any]
-    related: Sequence[tuple[str, int | None]]
+Found = tuple[int, str, Hit]
+"""A hit of a rule about files, without image and split: the index of the image, the rule's code, and the hit."""
+_FIELDS = Hit._fields.index("explains")
 
 
 Facts = tuple[list[Found], Columns]
@@ -99,8 +87,7 @@ def _hits(images: Images, labels: Labels, config: DataConfig, options: LintOptio
             for hit in rule.check(**{name: facts[name] for name in rule.asks}):
                 place = place or _image_places(images)
                 image = place[hit.image if hit.image is not None else hit.file]
-                related = [(other.file, other.line) for other in hit.related]
-                yield Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.says, hit.values, related)
+                yield image, rule.code, hit._replace(image=None, split=None)
 
 
 def about_files(images: Images, labels: Labels, config: DataConfig, options: LintOptions) -> dict[str, Any]:
@@ -128,7 +115,7 @@ Unchanged = tuple[NDArray[np.int64], NDArray[np.int64]]
 """The unchanged images, by their indices now and in the cache; sorted by the first."""
 
 
-def unchanged(survey: Survey, cached: CachedColumns | None, *, same_files: bool) -> Unchanged:
+def unchanged(survey: Survey, cached: Cached | None, *, same_files: bool) -> Unchanged:
     """The images that are the same as in the cache.
 
     Args:
@@ -139,22 +126,23 @@ def unchanged(survey: Survey, cached: CachedColumns | None, *, same_files: bool)
     none = np.zeros(0, np.int64)
     if cached is None:
         return none, none
-    listed, rows = cached.column("listed"), cached.column("rows")
+    columns, texts = cached
+    listed, rows = columns["listed"], columns["rows"]
     if same_files:
         differs = (survey.listed != listed).any(axis=1)
         now = np.flatnonzero(~differs[rows].any(axis=1))
         return now, now
-    old = {file: i for i, file in enumerate(cached.text("files").split("\0"))}
+    old = {file: i for i, file in enumerate(texts["files"].split("\0"))}
     places = np.array([old.get(file, -1) for file in survey.files], np.int64)
     now = np.flatnonzero(places >= 0)
     then = places[now]
     same = (survey.listed[survey.rows[now]] == listed[rows[then]]).all(axis=(1, 2))
-    same &= survey.owns[now] == cached.column("owns")[then]
+    same &= survey.owns[now] == columns["owns"][then]
     return now[same], then[same]
 
 
 def assemble(
-    survey: Survey, cached: CachedColumns | None, kept: Unchanged, read: Iterable[tuple[Part, Facts]], *, deep: bool
+    survey: Survey, cached: Cached | None, kept: Unchanged, read: Iterable[tuple[Part, Facts]], *, deep: bool
 ) -> Facts:
     """Join the unchanged images with those that were read.
 
@@ -183,7 +171,7 @@ def assemble(
         fresh["row_image"].append(places[read_columns["row_image"].astype(np.int64)])
         for name in ("row_line", "row_cls", "row_box"):
             fresh[name].append(read_columns[name])
-        found += [f._replace(image=part.numbers[f.image]) for f in hits]
+        found += [(part.numbers[image], code, hit) for image, code, hit in hits]
     changed = np.ones(count, np.bool_)
     changed[kept[0]] = False
     new = _by_image({name: np.concatenate(parts) for name, parts in fresh.items()})
@@ -205,14 +193,14 @@ def table_of(survey: Survey, columns: Columns) -> Table:
     )
 
 
-def _from_cache(cached: CachedColumns, kept: Unchanged, count: int) -> tuple[Columns, Columns, list[Found]]:
+def _from_cache(cached: Cached, kept: Unchanged, count: int) -> tuple[Columns, Columns, list[Found]]:
     """Columns, rows by image (perhaps also of images that changed) and hits from the cache, for so many images."""
-    columns, rows = ({name: cached.column(name) for name in names} for names in (IMAGE_COLUMNS, ROW_COLUMNS))
-    known, (now, then) = map(Found._make, json.loads(cached.text("found"))), kept
-    moved = np.full(len(cached.column("owns")), -1, np.int32)
+    (held, texts), (now, then) = cached, kept
+    columns, rows = ({name: held[name] for name in names} for names in (IMAGE_COLUMNS, ROW_COLUMNS))
+    moved = np.full(len(held["owns"]), -1, np.int32)
     moved[then] = now
-    place = moved.tolist()
-    found = [f if place[f.image] == f.image else f._replace(image=place[f.image]) for f in known if place[f.image] >= 0]
+    place, found = moved.tolist(), json.loads(texts["found"])
+    found = [(place[image], code, _unpacked(hit)) for image, code, hit in found if place[image] >= 0]
     if now is then:
         return columns, _by_image(rows), found
     for name, old in columns.items():
@@ -223,6 +211,19 @@ def _from_cache(cached: CachedColumns, kept: Unchanged, count: int) -> tuple[Col
     alive = owner >= 0
     rows = {name: column[alive] for name, column in {**rows, "row_image": owner}.items()}
     return columns, _by_image(rows), found
+
+
+def pack_found(found: Sequence[Found]) -> str:
+    """Hits as JSON, without the fields that only hits about the whole set have; of related places file and line."""
+    plain = [(image, code, hit[:_FIELDS]) for image, code, hit in found]
+    return json.dumps(plain, separators=(",", ":"), default=lambda place: (place.file, place.line))
+
+
+def _unpacked(values: Sequence[Any]) -> Hit:
+    """A hit from JSON, where lists stand for tuples."""
+    file, says, line, pixel, _, _, facts, related = values
+    at = tuple(pixel) if pixel else None
+    return Hit(file, says, line, at, values=facts, related=tuple(Place(*other) for other in related))
 
 
 def _by_image(rows: Columns) -> Columns:

@@ -16,7 +16,7 @@ import numpy as np
 from yolo_nanfix.dataset import other_files
 from yolo_nanfix.dataset.classification import list_folders
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.fates import Fate, of_splits
+from yolo_nanfix.dataset.fates import Fates, of_splits
 from yolo_nanfix.dataset.formats.build import Annotated
 from yolo_nanfix.dataset.index import pack, survey, unpack
 from yolo_nanfix.dataset.listing import Folders, list_images
@@ -25,8 +25,8 @@ from yolo_nanfix.dataset.table import Studied, Study, Table, Where
 from yolo_nanfix.dataset.whole_set import pieces, tabulate
 from yolo_nanfix.findings import FATES, Finding, Place, Report, Skip
 from yolo_nanfix.linting import cache
-from yolo_nanfix.linting.causes import Explains, choose, explained, folded
-from yolo_nanfix.linting.parts import Found, about_files, assemble, table_of, unchanged
+from yolo_nanfix.linting.causes import choose, explained, folded
+from yolo_nanfix.linting.parts import Found, about_files, assemble, pack_found, table_of, unchanged
 from yolo_nanfix.linting.pool import Progress, read_all
 from yolo_nanfix.linting.registry import Hit, Rule, all_rules
 from yolo_nanfix.tasks import Basis
@@ -64,9 +64,10 @@ def check(
     names, _ = folders.digests
     cached = cache.load_columns(place) if place else None
     known = None
-    if cached is not None and cached.facts == {"names": names, "listed": folders.count}:
+    if cached is not None:
         try:
-            known = unpack(cached.column, cached.text, folders), other_files.unpacked_census(cached.text("census"))
+            if json.loads(cached[1]["facts"]) == [names, folders.count]:
+                known = unpack(*cached, folders), other_files.unpacked_census(cached[1]["census"])
         except Exception:  # what is cached is read anew rather than be the end of a lint
             cached = None
     if known is not None:
@@ -81,10 +82,11 @@ def check(
     if place is not None and (known is None or len(waiting) > FEW_CHANGED * len(seen.files)):
         own, texts = pack(seen)  # what is needed to leave unchanged files unread next time
         texts |= {
-            "found": json.dumps(hits, separators=(",", ":")),
+            "facts": json.dumps([names, len(seen.listed)]),
+            "found": pack_found(hits),
             "census": other_files.packed_census(census),
         }
-        cache.save_columns(place, {"names": names, "listed": len(seen.listed)}, {**columns, **own}, texts)
+        cache.save_columns(place, {**columns, **own}, texts)
     table = table_of(seen, columns)
     if study is not None:
         study(Studied(config, options.settled, table))
@@ -105,7 +107,7 @@ def check_annotations(annotated: Annotated, study: Study | None = None) -> Repor
         study(Studied(config, options.settled, table, annotated.where))
     asked = {rule: NOT_IN_ANNOTATIONS.get(rule.code[:2]) or rule.skipped(options) for rule in all_rules()}
     found: list[Finding] = []
-    causes: list[Explains] = []
+    causes: list[tuple[str, Hit]] = []
     for images, labels in parts:
         facts = about_files(images, labels, config, options)
         found += _ask((rule for rule, why in asked.items() if why is None and rule.about_files), facts, causes)
@@ -127,15 +129,13 @@ def _unlabelled(config: DataConfig, options: LintOptions, folders: Folders) -> M
 def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
     """The findings of the rules about single files."""
     rules = {rule.code: rule for rule in all_rules()}
-    splits = table.split[[hit.image for hit in found]].tolist() if found else []
-    for (image, code, file, line, pixel, says, values, related), split in zip(found, splits, strict=True):
-        at: Any = tuple(pixel) if pixel else None  # of JSON a list
-        near = tuple(Place(*other) for other in related)
-        yield rules[code].finding(Hit(file, says, line, at, table.split_names[split], table.files[image], values, near))
+    splits = table.split[[image for image, *_ in found]].tolist() if found else []
+    for (image, code, hit), split in zip(found, splits, strict=True):
+        yield rules[code].finding(hit._replace(split=table.split_names[split], image=table.files[image]))
 
 
-def _ask(rules: Iterable[Rule], facts: Mapping[str, Any], causes: list[Explains]) -> Iterator[Finding]:
-    """What some rules find; `causes` gets what their findings explain."""
+def _ask(rules: Iterable[Rule], facts: Mapping[str, Any], causes: list[tuple[str, Hit]]) -> Iterator[Finding]:
+    """What some rules find; `causes` gets the hits that explain others."""
     for rule in rules:
         with np.errstate(all="ignore"):  # label files may hold any number
             yield from rule.run(facts, causes)
@@ -148,7 +148,7 @@ def _all_findings(
     asked: Asked,
     facts: Mapping[str, Any],
     in_files: Iterable[Finding],
-    causes: list[Explains],
+    causes: list[tuple[str, Hit]],
     where: Mapping[str, Where] | None = None,
 ) -> tuple[Finding, ...]:
     """All findings, sorted: those in single files, and those of the rules over the whole set.
@@ -158,7 +158,7 @@ def _all_findings(
         asked: the rules.
         facts: what besides the dataset rules over the whole set may ask for.
         in_files: the findings in single files.
-        causes: what these explain.
+        causes: those that explain others, as `Rule.run` adds them.
         where: how rows of annotation files are called.
     """
     facts = {"config": config, "task": options.settled, "options": options, "table": table, **facts}
@@ -193,7 +193,7 @@ def _report(
     asked: Asked,
     findings: tuple[Finding, ...],
     basis: Basis | None,
-    fates: Mapping[str, Fate] | None = None,
+    fates: Fates | None = None,
 ) -> Report:
     """The report; `fates` are what becomes of the images of each split, where Ultralytics reads the files itself."""
     counts: dict[str, dict[str, int]] = {}
@@ -202,7 +202,7 @@ def _report(
             labelled, rows = int(table.labelled[listed].sum()), int(table.lines[listed].sum())
             counts[split] = {"images": len(listed), "labels": labelled, "rows": rows}
             if fates is not None:
-                counts[split] |= {name: getattr(fates[split], name) for name in FATES}
+                counts[split] |= {name: fates[split][name] for name in FATES}
     skipped = tuple((rule.code, why) for rule, why in asked.items() if why is not None)
     data, task, root = str(config.yaml_file), options.settled, str(config.root)
     return Report(data, task, findings, skipped, counts, root=root, basis=basis)

@@ -26,7 +26,8 @@ from yolo_nanfix import stopping
 from yolo_nanfix.dataset.images import Part
 from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.paths import NO_FILE
-from yolo_nanfix.linting.parts import Context, Facts, Found, read_part
+from yolo_nanfix.linting.parts import Context, Facts, read_part
+from yolo_nanfix.linting.registry import Hit
 
 Progress = Callable[[int, int, str], None]
 PART, DEEP_PART = 2000, 512
@@ -171,7 +172,7 @@ def _crashed(part: Part, context: Context, why: str) -> Facts:
     """The facts of a file that crashes its reader: those of a missing one, and a hit that says so."""
     nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=np.array([NO_FILE]))
     _, columns = read_part(nothing, context)
-    return [Found(0, CRASHED, part.files[0], None, None, why, {}, ())], columns
+    return [(0, CRASHED, Hit(part.files[0], why))], columns
 
 
 _START = (

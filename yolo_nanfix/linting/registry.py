@@ -6,7 +6,7 @@ defect, and its docstring documents it. There are two kinds:
 - rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
   run on one part of the dataset after the other, in several processes, and their hits are cached as long as the
   file, its label file and data.yaml stay the same;
-- rules about the whole set ask for `table`, `fates` (see `fates.Fate`), `strays`, `census`, `folders` or `notes`, or
+- rules about the whole set ask for `table`, `fates` (see `fates.Fates`), `strays`, `census`, `folders` or `notes`, or
   for none. They run once, at the end.
 
 Both may ask for `config`, `task` and `options`.
@@ -27,7 +27,6 @@ from yolo_nanfix.dataset.options import TASKS as TASKS
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
 from yolo_nanfix.findings import Effect, Finding, Place, RuleText, Severity, Skip, frozen
 from yolo_nanfix.linting.autofix.operations import Autofix
-from yolo_nanfix.linting.causes import Explains
 
 FAMILIES = (
     "data_yaml", "file_set", "names", "class_folders", "image_headers", "turned", "pixels", "label_text", "boxes",
@@ -47,9 +46,14 @@ _SECTIONS = ("Why", "Ultralytics", "Example", "Fix")
 class Hit(NamedTuple):
     """One defect as a rule sees it: its file, place, split and image, as in `Finding`.
 
-    `says` is a constant text with the names of `values` in braces (`wording.sentence`). A hit of a rule over
-    the whole set may also say in `explains` which other findings follow from it, and by `severity` and `effect` that it
-    is milder or worse than most of its rule.
+    `says` is a constant text with the names of `values` in braces (`wording.sentence`). A hit of a rule over the whole
+    set may also say which other findings follow from it, and that it is milder or worse than most of its rule.
+
+    Attributes:
+        explains: the codes of the rules whose findings follow from it, in its split if it has one.
+        explains_in: the label or image files that they must be about; None for all.
+        explains_not: places (file, line) with a defect of their own, which it does not explain.
+        severity, effect: if not those of the rule.
     """
 
     file: str
@@ -60,7 +64,9 @@ class Hit(NamedTuple):
     image: str | None = None
     values: Mapping[str, Any] = {}
     related: tuple[Place, ...] = ()
-    explains: Explains | None = None
+    explains: tuple[str, ...] = ()
+    explains_in: frozenset[str] | None = None
+    explains_not: frozenset[tuple[str, int]] = frozenset()
     severity: Severity | None = None
     effect: Effect | None = None
 
@@ -100,12 +106,12 @@ class Rule(RuleText):
             return Skip.OTHER_TASK
         return Skip.DEEP if self.deep and not options.deep else None
 
-    def run(self, facts: Mapping[str, Any], causes: list[Explains]) -> Iterable[Finding]:
-        """Run the rule on `facts`, by parameter name; what its findings explain is added to `causes`."""
+    def run(self, facts: Mapping[str, Any], causes: list[tuple[str, Hit]]) -> Iterable[Finding]:
+        """Run the rule on `facts`, by parameter name; hits that explain others are added to `causes`."""
         wanted = {name: facts[name] for name in self.asks}
         for hit in self.check(**wanted):
-            if hit.explains is not None:
-                causes.append(hit.explains._replace(code=self.code, split=hit.split))
+            if hit.explains:
+                causes.append((self.code, hit))
             yield self.finding(hit)
 
     def finding(self, hit: Hit) -> Finding:

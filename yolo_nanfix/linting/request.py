@@ -8,9 +8,9 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,38 +33,22 @@ from yolo_nanfix.overrides import Overrides, What, join_overrides
 from yolo_nanfix.settings import load_lint, settings_files, trusts
 
 
-@dataclass(frozen=True)
-class Request:
-    """The arguments of a call or a command line.
+def selection(
+    data: str | Path, own: LintSettings | None = None, *, settings: bool = True, trust: bool = False
+) -> tuple[Selection, Overrides]:
+    """The settings for one dataset, and which settings of its files are not used.
 
-    Attributes:
-        asked: its settings.
+    Args:
+        data: the dataset.
+        own: the settings of the call.
         settings: whether settings files are read, too.
         trust: take a settings file that came with the dataset for one of the user's own.
-        files: only findings about these files; None for all.
-        write_baseline: write the findings to the baseline, and leave none of them out.
-        jobs: processes that read; None for one per core where that is faster.
-        cache: do not read files again that have not changed since an earlier run.
-        study: called with each dataset that was read.
+
+    Raises:
+        UsageError: a setting is wrong.
     """
-
-    asked: LintSettings = field(default_factory=LintSettings)
-    settings: bool = True
-    trust: bool = False
-    files: tuple[Path, ...] | None = None
-    write_baseline: bool = False
-    jobs: int | None = None
-    cache: bool = True
-    study: Study | None = None
-
-    def selection(self, data: str | Path) -> tuple[Selection, Overrides]:
-        """The settings for one dataset, and which settings of its files are not used.
-
-        Raises:
-            UsageError: a setting is wrong.
-        """
-        layers, overrides = _from_files(data, self.trust) if self.settings else ((), Overrides())
-        return Selection((*layers, self.asked)), overrides
+    layers, overrides = _from_files(data, trust) if settings else ((), Overrides())
+    return Selection((*layers, own or LintSettings())), overrides
 
 
 def asked(values: Mapping[str, Any], prefix: str = "") -> LintSettings:
@@ -76,13 +60,27 @@ def asked(values: Mapping[str, Any], prefix: str = "") -> LintSettings:
     return read_settings({name.replace("_", "-"): value for name, value in values.items()}, prefix, Path.cwd())
 
 
-def lint(data: str | Path | None, request: Request, progress: Progress | None = None) -> Report:
-    """Lint a dataset, or those to which the request's files belong, as the request and the settings files say.
+def lint(
+    data: str | Path | None,
+    own: LintSettings,
+    *,
+    settings: bool = True,
+    trust: bool = False,
+    files: Sequence[Path] | None = None,
+    write_baseline: bool = False,
+    jobs: int | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+    study: Study | None = None,
+) -> Report:
+    """Lint a dataset, or those to which some files belong, as the call and the settings files say.
 
     Args:
-        data: data.yaml, a folder that holds one, or a name; None to find it above each of the request's files.
-        request: the arguments.
-        progress: called with (done, total, what) as files are read.
+        data: data.yaml, a folder that holds one, or a name; None to find it above each of the files.
+        own, settings, trust: as in `selection`.
+        files: only findings about these files; None for all.
+        write_baseline: write the findings to the baseline, and leave none of them out.
+        jobs, cache, progress, study: as in `runner.run`.
 
     Returns:
         The report; of several datasets one that holds the findings of all, of none an empty one.
@@ -91,17 +89,23 @@ def lint(data: str | Path | None, request: Request, progress: Progress | None = 
         UsageError: a setting is wrong, a file is missing, or a baseline cannot be used.
         DataError: a data.yaml, or the dataset that it names, cannot be used.
     """
-    if request.write_baseline and request.files is not None:
+    if write_baseline and files is not None:
         raise UsageError("a baseline is written for a whole dataset, not for single files")
-    if missing := next((file for file in request.files or () if not file.exists()), None):
+    if missing := next((file for file in files or () if not file.exists()), None):
         raise UsageError(f"the file {missing} does not exist")
-    started = time.time_ns()
-    return replace(
-        _joined_report([_one(one, request, progress) for one in datasets(data, request)]), started_ns=started
-    )
+    started, reports = time.time_ns(), []
+    for one in datasets(data, files):
+        chosen, overrides = selection(one, own, settings=settings, trust=trust)
+        found = run(one, options=chosen.options, progress=progress, jobs=jobs, cache=cache, study=study)
+        report = _selected(found, chosen, overrides, write_baseline=write_baseline)
+        if files is not None:
+            before, report = report, discover.about(report, files)
+            report = replace(report, overrides=report.overrides + _removed(own, What.FILES, before, report))
+        reports.append(report)
+    return replace(_joined_report(reports), started_ns=started)
 
 
-def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...]:
+def datasets(data: str | Path | None, files: Sequence[Path] | None = None) -> tuple[str | Path, ...]:
     """The datasets that a call is about: the one that is named or lies in the named folder, or those above the files.
 
     Raises:
@@ -110,12 +114,12 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
     if data is not None:
         given = inside(data)
         return several_yamls(Path(given)) or (given,)
-    if request.files is None:
+    if files is None:
         raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
     from yolo_nanfix.dataset.formats.sniff import is_annotations
 
-    found = discover.datasets_of(request.files)
-    alone = None if found else next(filter(is_annotations, request.files), None)
+    found = discover.datasets_of(files)
+    alone = None if found else next(filter(is_annotations, files), None)
     if alone is not None:
         named = f"yolo-nanfix lint {shlex.quote(str(alone))} --files ..."
         raise UsageError(f"there is no data.yaml above {alone}; name its dataset: {named}")
@@ -157,14 +161,16 @@ Watched = tuple[int, tuple[Any, ...]]
 """How many files the result of a lint depends on, and a value that changes with any of them."""
 
 
-def watched(data: str | Path | None, request: Request) -> Watched:
+def watched(
+    data: str | Path | None, own: LintSettings, *, settings: bool, trust: bool, files: Sequence[Path] | None
+) -> Watched:
     """The current state of the datasets and their settings; fast enough to be called every second."""
     count = 0
     state: list[Any] = []
-    for one in datasets(data, request):
-        settings = _stamps(settings_files(home(one)))
-        files, digest = _files_of(one, request.selection(one)[0].options)
-        count, state = count + files + len(settings), [*state, settings, digest]
+    for one in datasets(data, files):
+        stamps = _stamps(settings_files(home(one)))
+        more, digest = _files_of(one, selection(one, own, settings=settings, trust=trust)[0].options)
+        count, state = count + more + len(stamps), [*state, stamps, digest]
     return count, tuple(state)
 
 
@@ -211,20 +217,17 @@ def _from_files(data: str | Path, trust: bool) -> tuple[tuple[LintSettings, ...]
     return tuple(layers), overrides
 
 
-def _one(data: str | Path, request: Request, progress: Progress | None) -> Report:
-    """Lint one dataset."""
-    chosen, overrides = request.selection(data)
-    options = chosen.options
-    found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
+def _selected(found: Report, chosen: Selection, overrides: Overrides, *, write_baseline: bool) -> Report:
+    """The part of a report that is selected and not in the baseline, which is written if that is wanted."""
     overrides += Overrides(changes=tuple(chosen.changes(found)))
-    report = chosen.apply(replace(found, given_root=str(options.root or "")))
+    report = chosen.apply(replace(found, given_root=str(chosen.options.root or "")))
     if report.choice:
         from yolo_nanfix.linting.causes import choose
 
         report = replace(report, choice=choose([choice.image for choice in report.choice], report.findings))
     layer = chosen.says("baseline")
     file = layer.baseline if layer is not None else None
-    if request.write_baseline:
+    if write_baseline:
         if layer is None or file is None:
             raise UsageError("--write-baseline needs --baseline FILE, or a baseline in the settings")
         _write_baseline(file, baseline.updated(report, file), layer)
@@ -232,9 +235,6 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     elif layer is not None and file is not None:
         before, report = report, baseline.without_known(report, file)
         overrides += _removed(layer, What.BASELINE, before, report, str(file))
-    if request.files is not None:
-        before, report = report, discover.about(report, request.files)
-        overrides += _removed(request.asked, What.FILES, before, report)
     return replace(report, overrides=overrides)
 
 

@@ -16,7 +16,6 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.label_boxes import Floats
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.box_units import sample
 from yolo_nanfix.linting.rules.data_yaml import key_hit
@@ -125,7 +124,7 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     )
     values: dict[str, Any] = {"splits": tuple(over), "top": tuple(over.values()), "last": config.nc - 1}
     values |= {"found": tuple(over.items()), "fits": fits}
-    yield key_hit(config, "names", says, **values)._replace(explains=Explains(("CL003",)))
+    yield key_hit(config, "names", says, **values)._replace(explains=("CL003",))
 
 
 class _Measure(NamedTuple):

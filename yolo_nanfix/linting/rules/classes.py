@@ -15,7 +15,6 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.data_yaml import key_hit
 from yolo_nanfix.linting.rules.row_hits import row_hits
@@ -251,7 +250,7 @@ def _shifted(
     values = {"splits": splits, "by": by, "nc": config.nc, "first": -by, "last": top - by, "top": top}
     values |= {"whole": not some, "of": splits if some else ()}
     files = frozenset(table.labels[i] for split in splits for i in table.members[split].tolist()) if some else None
-    return key_hit(config, "names", says, **values)._replace(explains=Explains(codes, files))
+    return key_hit(config, "names", says, **values)._replace(explains=codes, explains_in=files)
 
 
 class Start(Enum):

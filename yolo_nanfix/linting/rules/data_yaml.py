@@ -17,7 +17,6 @@ from yolo_nanfix.dataset.config import KNOWN_KEYS, DataConfig, Layout, class_num
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.wording import shown
 
@@ -91,7 +90,7 @@ def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     says += "; the labels are numbered from 0, as the names should be" if from_zero else ""
     facts = {"numbers": tuple(sorted(config.names)), "by_keys": not from_zero, "swapped": swapped}
     keys = {"keys": tuple(map(str, islice(names, 8))), "more": max(0, len(names) - 8)}
-    explains = Explains(("CL003", "CL004", "CL005", "CL006")) if from_zero else None
+    explains = ("CL003", "CL004", "CL005", "CL006") if from_zero else ()
     yield key_hit(config, "names", says, last=len(names) - 1, **keys, **facts)._replace(explains=explains)
 
 

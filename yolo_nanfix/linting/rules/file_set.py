@@ -12,21 +12,19 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.fates import DROPPED, IMAGE_DROPPED, Fate
+from yolo_nanfix.dataset.fates import DROPPED, IMAGE_DROPPED, Fates
 from yolo_nanfix.dataset.images import Image, npy_differs
 from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.dataset.unlisted import LabelFolder, find_labels
+from yolo_nanfix.dataset.unlisted import find_labels
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 FEW_BARE, BARE_SHARE = 3, 0.1
 """If this many images of a split, and this share, have no label file, their labels are looked for."""
 _NO_START = "; training does not start: {error}"
-Fates = Mapping[str, Fate]
 TRAINED = ("train", "val")
 """The splits that are scanned before the first step."""
 
@@ -130,15 +128,14 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
         bare = chosen[~table.labelled[chosen]]
         if len(bare) < len(chosen) and len(bare) >= max(FEW_BARE, BARE_SHARE * len(chosen)):
             near = _labels_near(table, bare.tolist(), config, strays)
-            if near is not None:
+            if near:
                 says = "{bare} of {images} images have no label file" + _near_says(near)
-                values = {"bare": len(bare), "images": len(chosen), **_near_values(near)}
-                explains = Explains(("FS002",))
-                yield Hit(home_of(table, split), says, split=split, values=values, explains=explains)
+                values = {"bare": len(bare), "images": len(chosen), **near}
+                yield Hit(home_of(table, split), says, split=split, values=values, explains=("FS002",))
 
 
 @rule("FS003", Severity.FATAL, Effect.CRASHES, LABELLED)
-def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig) -> Iterator[Hit]:
+def train_unlabelled(fates: Fates, table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the train split has a label file.
 
     Why: there is nothing to learn from; usually the labels are where Ultralytics does not look.
@@ -147,11 +144,11 @@ def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig
     Fix: put the labels where the finding says, one .txt per image.
     """
     fate = fates["train"]
-    if fate.kept and not fate.found and table.labelled[table.splits["train"]].any():
+    if fate["kept"] and not fate["found"] and table.labelled[table.splits["train"]].any():
         says = "the images of all label files are left out; the other {images:image has|images have} none" + _NO_START
-        values = {"images": fate.kept, "error": "ValueError"}
+        values = {"images": fate["kept"], "error": "ValueError"}
         yield Hit(home_of(table, "train"), says, split="train", values=values)
-    elif fate.kept:
+    elif fate["kept"]:
         yield from _without_labels("train", table, config, "ValueError")
 
 
@@ -194,29 +191,32 @@ def _without_labels(split: str, table: Table, config: DataConfig, error: str = "
     says = "none of {images} images has a label file; the first is looked for at {wanted}"
     roots, images = [str(config.root), str(config.home)], [table.files[i] for i in chosen.tolist()]
     near = find_labels(images, roots, {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()})
-    says += _near_says(near) if near is not None else ""
+    says += _near_says(near) if near else ""
     says += _NO_START if error else ""
-    values = {"images": len(chosen), "wanted": table.labels[first], **_near_values(near), "error": error}
+    values = {
+        "images": len(chosen),
+        "wanted": table.labels[first],
+        "folder": None,
+        "matching": 0,
+        **near,
+        "error": error,
+    }
     yield Hit(home_of(table, split), says, split=split, values=values)
 
 
-def _near_says(near: LabelFolder) -> str:
-    """The format text about where labels were found, for the values of `_near_values`."""
+def _near_says(near: Mapping[str, Any]) -> str:
+    """The format text about where labels were found, for the values of `find_labels`."""
     says = "; {folder} holds {files} .txt files, {matching} of them named as these images"
-    if near.capitals:
+    if near["capitals"]:
         says += ": only 'images' and 'labels' in lowercase are known; rename {capitals:,}"
-    elif near.nameless:
+    elif near["nameless"]:
         says += ": the images lie in no folder 'images', which would be replaced by 'labels'"
-    says += ": the labels lack the folders in which the images lie" if near.above else ""
+    says += ": the labels lack the folders in which the images lie" if near["above"] else ""
     more = "; {repeated:name is|names are} of several images each, so it is not known whose labels they are"
-    return says + (more if near.repeated else "")
+    return says + (more if near["repeated"] else "")
 
 
-def _near_values(near: LabelFolder | None) -> dict[str, Any]:
-    return {"folder": None, "matching": 0} if near is None else near._asdict()
-
-
-def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> LabelFolder | None:
+def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> dict[str, Any]:
     """Where the labels of some images lie, without label files of other images and known ones."""
     taken = {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()} | set(known)
     return find_labels([table.files[i] for i in bare], [str(config.root), str(config.yaml_file.parent)], taken)
@@ -391,9 +391,9 @@ def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
     Fix: look at the findings in the images and label files of the split; mostly they have one cause.
     """
     for split in TRAINED:
-        if split in fates and fates[split].images and not fates[split].kept:
+        if split in fates and fates[split]["images"] and not fates[split]["kept"]:
             error = "FileNotFoundError" if task == "classify" else "RuntimeError"
-            yield _unusable(table, fates[split], split, error)
+            yield _unusable(table, fates[split]["images"], split, error)
 
 
 @rule("FS056", Severity.WARNING, Effect.CRASHES)
@@ -405,8 +405,8 @@ def test_unusable(fates: Fates, table: Table) -> Iterator[Hit]:
     Example: test images of 0 bytes after a copy that broke off.
     Fix: look at the findings in the images and label files of the split; mostly they have one cause.
     """
-    if "test" in fates and fates["test"].images and not fates["test"].kept:
-        yield _unusable(table, fates["test"], "test")
+    if "test" in fates and fates["test"]["images"] and not fates["test"]["kept"]:
+        yield _unusable(table, fates["test"]["images"], "test")
 
 
 @rule("FS058", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
@@ -422,23 +422,22 @@ def set_of_boxes(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     if len(rows) > 1 and not table.polygons.any():
         says = "all {files} label files with objects hold boxes of 5 columns, no polygon: the task is not {task}"
         values = {"files": len(rows), "task": task, "error": "ValueError"}
-        explains = Explains(("TX009",))
-        yield Hit(str(config.yaml_file), says + _NO_START, values=values, explains=explains)
+        yield Hit(str(config.yaml_file), says + _NO_START, values=values, explains=("TX009",))
 
 
-def _unusable(table: Table, fate: Fate, split: str, error: str = "") -> Hit:
+def _unusable(table: Table, images: int, split: str, error: str = "") -> Hit:
     """A hit on a split of which no image can be used: for its images or for its labels.
 
     Args:
         table: the dataset.
-        fate: what Ultralytics does with the images of the split.
+        images: how many the split has.
         split: its name.
         error: what Ultralytics raises at start.
     """
     listed = table.splits[split]
     refused = int(((table.fate[listed] & IMAGE_DROPPED) != 0).sum())
     values = {
-        "images": fate.images,
+        "images": images,
         "split": split,
         "refused": refused,
         "labels": len(listed) - refused,

@@ -17,7 +17,6 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.row_hits import bad_hits, row_hits
 
@@ -209,7 +208,7 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
             "have {columns}: this export holds no keypoints"
         )
         values = {"rows": count, "of": rows, "keypoints": points, "dims": dims, "columns": config.pose_columns}
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=UNREAD)
 
 
 @rule("KP013", Severity.ERROR, Effect.DROPS, POSE, autofix=unsafe(Operation.REREAD, "writes the keypoints normalised"))
@@ -234,7 +233,7 @@ def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
         )
         values: dict[str, Any] = {"rows": count, "of": rows, "dims": config.kpt_dims or 2, "points": "only"}
         values |= {"scale": scale, "form": "centre", "splits": table.splits_in(split), "size": (1, 1)}
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(ABOUT_POINTS))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=ABOUT_POINTS)
 
 
 @rule("KP011", Severity.ERROR, Effect.DROPS, POSE)

@@ -17,7 +17,6 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, safe, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.boxes import NOT_POSE
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
@@ -164,7 +163,7 @@ def row_of_seven(table: Table) -> Iterator[Hit]:
         if split not in explained:  # one of each split explains what follows
             explained.add(split)
             files = (table.labels[i] for i in chosen[table.split[chosen] == table.split[image]].tolist())
-            hit = hit._replace(explains=Explains(_ABOUT_BOXES, frozenset(files)))
+            hit = hit._replace(explains=_ABOUT_BOXES, explains_in=frozenset(files))
         yield hit
 
 
@@ -336,7 +335,7 @@ def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[
         )
         values = {"splits": table.splits_in(split), "columns": config.pose_columns, "rows": count, "of": rows}
         values |= {"column": 2 if first == second else int(second), "task": task}  # 2: the numbers do not tell
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=UNREAD)
 
 
 @rule("TX027", Severity.ERROR, Effect.DROPS, ("segment", "obb", "pose"), autofix=unsafe(Operation.WITHOUT_BEHIND))
@@ -372,7 +371,7 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
             )
         values = {"splits": table.splits_in(split), "columns": config.pose_columns, "two": bool(two), "ahead": ahead}
         values |= {"rows": one + two, "of": rows, "tracks": two}
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(_EXPLAINED))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=_EXPLAINED)
 
 
 @rule("TX018", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.BOM))

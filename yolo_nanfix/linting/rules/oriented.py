@@ -15,7 +15,6 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.geometry import areas, enclosing_rectangles, flat
 from yolo_nanfix.linting.rules.row_hits import row_hits
@@ -158,7 +157,7 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
                 "{rows} boxes have right angles in normalised coordinates, but not in pixels, {in_pixels} the other "
                 "way round: they were rotated in percent of images that are not square"
             )
-            values, explains = {"rows": parts, "in_pixels": pixels}, Explains(("OB001", "OB005", "OB009"))
+            values, explains = {"rows": parts, "in_pixels": pixels}, ("OB001", "OB005", "OB009")
             yield Hit(str(config.yaml_file), says, split=split, values=values, explains=explains)
             if split is None:
                 return

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.fates import IMAGE_DROPPED, Fate
+from yolo_nanfix.dataset.fates import IMAGE_DROPPED, Fates
 from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.file_set import home_of, image_hit, some
 from yolo_nanfix.linting.rules.label_overlap import least_overlap
@@ -78,7 +77,8 @@ def augmented_copies(table: Table) -> Iterator[Hit]:
             "{images:image|images} from {originals:original|originals}, by their names",
             split=split,
             values={"images": len(members), "originals": count},
-            explains=Explains(("SP005",), files),
+            explains=("SP005",),
+            explains_in=files,
         )
 
 
@@ -110,7 +110,8 @@ def original_across_splits(table: Table) -> Iterator[Hit]:
             "boxes: {examples:,}{more:more}",
             split=split,
             values={"images": len(images), "split": split, **some(files)},
-            explains=Explains(("SP004",), frozenset(files)),
+            explains=("SP004",),
+            explains_in=frozenset(files),
         )
 
 
@@ -304,7 +305,7 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
 
 
 @rule("SP007", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[Hit]:
+def split_without_objects(table: Table, fates: Fates) -> Iterator[Hit]:
     """A split has label files, but none of the images that Ultralytics keeps has an object.
 
     Why: without objects in train the model learns to find none; without objects in val or test mAP stays 0.
@@ -313,12 +314,12 @@ def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[H
     Fix: export the labels again.
     """
     for split, fate in fates.items():
-        if fate.found and 0 < fate.kept == fate.background:
+        if fate["found"] and 0 < fate["kept"] == fate["background"]:
             says = "none of the {kept} images of '{split}' that are kept holds an object"
-            says += ", and {dropped} are left out" if fate.dropped else ""
+            says += ", and {dropped} are left out" if fate["dropped"] else ""
             listed = table.splits[split]
             first = int(listed[np.argmax(table.labelled[listed])])
-            values = {"kept": fate.kept, "dropped": fate.dropped, "split": split}
+            values = {"kept": fate["kept"], "dropped": fate["dropped"], "split": split}
             yield Hit(str(Path(table.labels[first]).parent), says, split=split, values=values)
 
 

@@ -10,7 +10,6 @@ from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.box_units import (
     Reading,
@@ -128,7 +127,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
             "labelling), {as_read:.0%} as they are read"
         )
         values = {"exchanged": float(fit[0]), "as_read": float(fit[1])}
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(EXPLAINED))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=EXPLAINED)
         if split is None:
             return
 
@@ -231,4 +230,4 @@ def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale
             "height": height,
             "one_size": bool(same),
         }
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(EXPLAINED))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=EXPLAINED)

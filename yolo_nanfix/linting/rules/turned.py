@@ -18,7 +18,6 @@ from yolo_nanfix.dataset.label_boxes import GRID_CHANCE, GRID_SHARE, on_pixels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
-from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.box_units import SAMPLE_ROWS, boxes_of, grid_exchanged, sample
 
@@ -188,7 +187,7 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     without = {
         (table.labels[i], line) for i, line in zip(own, table.row_line[turned.rows[stray]].tolist(), strict=True)
     }
-    explains = Explains(_FOLLOW, frozenset(table.labels[i] for i in images.tolist()), frozenset(without))
+    files = tuple(table.labels[i] for i in images.tolist())
     sides = int(table.width[first]), int(table.height[first])
     x_by, y_by = sides[::-1] if shown else sides
     values = {
@@ -202,9 +201,10 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
         "stray": int(stray.sum()),
         "rows": len(turned.rows),
         "dims": config.kpt_dims,
-        "files": tuple(table.labels[i] for i in images.tolist()) if others else (),
+        "files": files if others else (),
     }
-    return Hit(str(config.yaml_file), says, values=values, explains=explains)
+    hit = Hit(str(config.yaml_file), says, values=values, explains=_FOLLOW)
+    return hit._replace(explains_in=frozenset(files), explains_not=frozenset(without))
 
 
 @rule("IM036", Severity.WARNING, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.TURN_LABELS))
