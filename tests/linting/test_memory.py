@@ -161,7 +161,7 @@ def test_what_killed_processes_left_is_removed(sick, kept):
     assert not left.exists()
 
 
-@pytest.mark.parametrize("text", ["facts", "census"])
+@pytest.mark.parametrize("text", ["facts", "others"])
 def test_columns_that_are_whole_but_cannot_be_understood_are_read_anew(text, sick, kept):
     fresh = findings(sick)
     columns, latest = both(kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.listing import Folders, list_images
+from yolo_nanfix.dataset.other_files import find_others, is_hidden, suffix_in
 from yolo_nanfix.dataset.paths import NO_LABELS, by_folder, folder_of, label_path
 from yolo_nanfix.errors import DataError
 
 _SIZE, _MTIME, _INODE = 0, 1, 3
 """Positions in a stamp."""
+TEXTS = ("files", "labels", "split_names", "strays", "label_folders", "empty", "caches")
+"""What a survey has of paths and names."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ class Survey:
         rows: (N, 3) int64, the rows of `listed` of image, label file and .npy; 0 for what does not exist.
         listed: (M, 5) int64, the stamps of all files in the folders, in the order of listing; the first is `NO_FILE`.
         strays: .txt files in the folders of images and labels that are the label file of no image.
+        label_folders: the folders in which Ultralytics looks for labels, as far as they are not image folders.
+        others: what else lies in the folders of images and labels, and hidden files whatever their suffix; path ->
+            `file`, `folder`, `link` (to a folder), `loop` (a link to a folder above) or `broken` (a link that leads
+            nowhere).
+        empty: the folders among all these that hold nothing.
+        caches: Ultralytics' caches of the label folders that exist.
     """
 
     files: tuple[str, ...]
@@ -47,6 +56,15 @@ class Survey:
     rows: NDArray[np.int64]
     listed: NDArray[np.int64]
     strays: tuple[str, ...]
+    label_folders: tuple[str, ...]
+    others: Mapping[str, str]
+    empty: tuple[str, ...]
+    caches: tuple[str, ...]
+
+    def other_files(self, *suffixes: str) -> list[str]:
+        """Those of the others that are files, not hidden, with one of some suffixes in lowercase; none: with any."""
+        files = (path for path, kind in self.others.items() if kind == "file" and not is_hidden(path))
+        return [path for path in files if not suffixes or suffix_in(path) in suffixes]
 
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
@@ -77,12 +95,15 @@ class Survey:
         return np.asarray(self.listed[self.rows[images, 1], _SIZE])
 
 
-def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[str]] | None = None) -> Survey:
+def survey(
+    config: DataConfig, folders: Folders, task: str = "detect", listed: Mapping[str, Sequence[str]] | None = None
+) -> Survey:
     """List a dataset.
 
     Args:
         config: the resolved data.yaml.
         folders: those that were listed already.
+        task: for which it is labelled.
         listed: the images of each split of a classification dataset, which has no label files; None: by `config`.
 
     Raises:
@@ -110,6 +131,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         rows=rows,
         listed=folders.stamps(),
         strays=_strays(config, labels, rows[:, 1], folders, homes) if yolo else (),
+        **find_others(config, files, task, folders),
     )
 
 
@@ -186,7 +208,8 @@ def pack(seen: Survey) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Columns and texts from which `unpack` makes a survey again."""
     columns = {"owns": seen.owns, "rows": seen.rows, "listed": seen.listed, "split": seen.split}
     columns |= {f"split.{i}": seen.splits[name] for i, name in enumerate(seen.split_names)}
-    texts = {"files": seen.files, "labels": seen.labels, "strays": seen.strays, "split_names": seen.split_names}
+    texts: dict[str, Iterable[str]] = {name: getattr(seen, name) for name in TEXTS}
+    texts |= {"others": seen.others, "kinds": seen.others.values()}
     return columns, {name: "\0".join(lines) for name, lines in texts.items()}
 
 
@@ -195,16 +218,16 @@ def unpack(columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str], folder
 
     The stamps are those of now.
     """
-    lines = (texts[name] for name in ("files", "labels", "strays", "split_names"))
-    files, labels, strays, names = (tuple(one.split("\0")) if one else () for one in lines)
+    lines = {name: tuple(texts[name].split("\0")) if texts[name] else () for name in (*TEXTS, "others", "kinds")}
+    others = dict(zip(lines.pop("others"), lines.pop("kinds"), strict=True))
+    if not texts["labels"].strip("\0"):
+        lines["labels"] = ("",) * len(lines["files"])
     return Survey(
-        files=files,
-        labels=labels if len(labels) == len(files) else ("",) * len(files),
-        split_names=names,
         split=columns["split"],
-        splits={name: columns[f"split.{i}"] for i, name in enumerate(names)},
+        splits={name: columns[f"split.{i}"] for i, name in enumerate(lines["split_names"])},
         owns=columns["owns"],
         rows=columns["rows"],
         listed=folders.stamps(),
-        strays=strays,
+        others=others,
+        **lines,
     )

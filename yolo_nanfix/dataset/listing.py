@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.bounded import LIST_BYTES
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.paths import NO_FILE, folder_of, images_among, is_image, labels_beside
 from yolo_nanfix.dataset.scanning import STAMP, Scan, scan, scanned
-from yolo_nanfix.dataset.split_paths import Moved
+from yolo_nanfix.dataset.split_paths import Moved, read_moved
 from yolo_nanfix.dataset.unlisted import siblings, state_below
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.wording import cut
@@ -184,7 +184,7 @@ def list_images(paths: Sequence[Path], folders: Folders, lists: Mapping[str, Mov
 
 def _listed_paths(path: Path, text: str, how: Moved | None) -> list[str]:
     """The paths in a list of images; `./` is the folder of the list."""
-    text = text if how is None else how.read(text)
+    text = text if how is None else read_moved(text, how)
     lines = text.strip().splitlines()
     if len(text) > LONGEST_LINE and max(map(len, lines)) > LONGEST_LINE:
         lines = [cut(line, LONGEST_LINE) for line in lines]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.listing import Folders
@@ -17,63 +15,18 @@ from yolo_nanfix.dataset.paths import folder_of, folders_of, is_image, label_pat
 _IMAGES, _LABELS = (".jpg", ".png", ".JPG"), (".txt",)
 
 
-class Other(NamedTuple):
-    """One entry of a folder.
-
-    Attributes:
-        folder: where it lies.
-        name: its name.
-        kind: `file`, `folder`, `link` (to a folder), `loop` (a link to a folder above) or `broken` (a link that leads
-            nowhere).
-    """
-
-    folder: str
-    name: str
-    kind: str
-
-    @property
-    def path(self) -> str:
-        """Folder and name."""
-        return f"{self.folder}{os.sep}{self.name}"
-
-    @property
-    def suffix(self) -> str:
-        """What follows the last dot, in lowercase and without spaces; empty without a dot."""
-        return self.name.rpartition(".")[2].strip().lower() if "." in self.name else ""
+def suffix_in(path: str) -> str:
+    """What follows the last dot in a name, in lowercase and without spaces; empty without a dot."""
+    name = path.rpartition(os.sep)[2]
+    return name.rpartition(".")[2].strip().lower() if "." in name else ""
 
 
-@dataclass(frozen=True)
-class Census:
-    """What lies in the folders of a dataset besides images and .txt files.
-
-    Attributes:
-        image_folders: the folders of the images, and those below the folders that data.yaml names.
-        label_folders: the folders in which Ultralytics looks for labels, as far as they are not image folders.
-        others: all other entries, and hidden files whatever their suffix.
-        empty: the folders among all these that hold nothing.
-        caches: Ultralytics' caches of the label folders that exist.
-    """
-
-    image_folders: tuple[str, ...] = ()
-    label_folders: tuple[str, ...] = ()
-    others: tuple[Other, ...] = ()
-    empty: tuple[str, ...] = ()
-    caches: tuple[str, ...] = ()
+def is_hidden(path: str) -> bool:
+    """Whether a name begins with a dot."""
+    return path.rpartition(os.sep)[2].startswith(".")
 
 
-def packed_census(census: Census) -> str:
-    """A census as JSON."""
-    fields = (census.image_folders, census.label_folders, census.others, census.empty, census.caches)
-    return json.dumps(fields, separators=(",", ":"))
-
-
-def unpacked_census(text: str) -> Census:
-    """A census from JSON."""
-    images, labels, others, empty, caches = json.loads(text)
-    return Census(tuple(images), tuple(labels), tuple(Other(*o) for o in others), tuple(empty), tuple(caches))
-
-
-def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Folders) -> Census:
+def find_others(config: DataConfig, files: Sequence[str], task: str, folders: Folders) -> dict[str, Any]:
     """List the folders of a dataset, each once; those that cannot be read have no others.
 
     Args:
@@ -81,9 +34,12 @@ def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Fo
         files: the listed images, whose folders are listed too.
         task: a classification dataset has no label folders, and its .txt files are others.
         folders: those that were listed already.
+
+    Returns:
+        `label_folders`, `others`, `empty` and `caches` of a `Survey`.
     """
     seen: dict[str, None] = {}
-    others: list[Other] = []
+    others: dict[str, str] = {}
     empty: list[str] = []
 
     def look(folder: str, usual: tuple[str, ...]) -> list[str]:
@@ -98,9 +54,9 @@ def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Fo
         if not names:
             empty.append(folder)
         unusual = [name for name in names if name[-4:] not in usual or name[0] == "."]
-        found = [Other(folder, name, _kind(f"{folder}{os.sep}{name}", folder)) for name in unusual]
-        others.extend(other for other in found if _is_other(other))
-        return [other.path for other in found if other.kind == "folder" and other.name[0] != "."]
+        found = {path: _kind(path, folder) for path in (f"{folder}{os.sep}{name}" for name in unusual)}
+        others.update((path, kind) for path, kind in found.items() if _is_other(path, kind))
+        return [path for path, kind in found.items() if kind == "folder" and not is_hidden(path)]
 
     without = task in ("classify", UNLABELLED)
     usual = _IMAGES if without else _IMAGES + _LABELS
@@ -122,21 +78,21 @@ def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Fo
             if os.path.realpath(folder) not in met:
                 look(folder, _LABELS)
     caches = dict.fromkeys(str(top.with_suffix(".cache")) for top in tops if top.name)
-    existing = tuple(cache for cache in caches if os.path.isfile(cache))  # noqa: PTH113
-    return Census(images, tuple(seen)[len(images) :], tuple(others), tuple(empty), existing)
+    return {
+        "label_folders": tuple(seen)[len(images) :],
+        "others": others,
+        "empty": tuple(empty),
+        "caches": tuple(cache for cache in caches if os.path.isfile(cache)),  # noqa: PTH113
+    }
 
 
-def _is_other(entry: Other) -> bool:
+def _is_other(path: str, kind: str) -> bool:
     """Whether an entry is neither an image nor a folder to enter."""
-    return (
-        entry.name[0] == "."
-        or entry.kind not in ("file", "folder")
-        or (entry.kind == "file" and not is_image(entry.name))
-    )
+    return is_hidden(path) or (kind != "folder" and not (kind == "file" and is_image(path)))
 
 
 def _kind(path: str, folder: str) -> str:
-    """What an entry is, as in `Other`; what is neither regular nor a folder is a file too."""
+    """What an entry is, as in `Survey.others`; what is neither regular nor a folder is a file too."""
     try:
         if not os.path.islink(path):  # noqa: PTH114
             return "folder" if os.path.isdir(path) else "file"  # noqa: PTH112

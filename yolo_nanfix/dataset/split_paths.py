@@ -23,25 +23,15 @@ LIST_HEAD = 1 << 14
 _SEPARATOR = re.compile(r"[\\/]+")
 
 
-class Moved(NamedTuple):
-    """How the lines of a list are read.
+Moved = tuple[str, str, bool]
+"""What the lines of a list begin with, what is read in its place, and whether backslashes separate their folders."""
 
-    Attributes:
-        start: what they begin with.
-        place: what is read in its place.
-        windows: whether their folders are separated by backslashes.
-    """
 
-    start: str
-    place: str
-    windows: bool
-
-    def read(self, text: str) -> str:
-        """The text of the list, with paths that exist."""
-        lines = (text.replace("\\", "/") if self.windows else text).splitlines()
-        return "\n".join(
-            self.place + line[len(self.start) :] if line.startswith(self.start) else line for line in lines
-        )
+def read_moved(text: str, how: Moved) -> str:
+    """The text of a list, with paths that exist."""
+    start, place, windows = how
+    lines = (text.replace("\\", "/") if windows else text).splitlines()
+    return "\n".join(place + line[len(start) :] if line.startswith(start) else line for line in lines)
 
 
 def moved(listed: Path, bases: Iterable[Path]) -> Moved | None:
@@ -57,7 +47,7 @@ def moved(listed: Path, bases: Iterable[Path]) -> Moved | None:
             for cut in range(len(parts)):
                 tail = "/".join(parts[cut:])
                 if plain.endswith(tail) and os.path.isfile(base / tail):  # noqa: PTH113
-                    return Moved(plain[: len(plain) - len(tail)], f"{base}{os.sep}", windows)
+                    return plain[: len(plain) - len(tail)], f"{base}{os.sep}", windows
     return None
 
 

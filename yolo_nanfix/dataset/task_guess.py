@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.label_parser import numbers_of
@@ -45,72 +45,57 @@ POINT = 3
 VISIBLE = (0.0, 1.0, 2.0)
 
 
-class RowCounts(NamedTuple):
-    """The label rows of one file, or of several, by their columns.
+Counts = Counter[str]
+"""The label rows of one file, or of several: how many have so many columns (by their number as text), and how many are
 
-    Attributes:
-        stamp: bytes and times of the file, by which what is cached of it is checked.
-        columns: how many rows have how many columns; numbers of columns are text, as JSON has them.
-        pointed: whether every row could be a box with keypoints and their visibility.
-        tracked: rows of seven columns that a tracker may have written: class, box, confidence and a whole number.
-        rotated: rows whose four corners are a rotated rectangle.
-        scored: rows of four corners, a confidence and a track number.
-        files: how many files they are of.
+- `tracked`: rows of seven columns that a tracker may have written: class, box, confidence and a whole number;
+- `rotated`: rows whose four corners are a rotated rectangle;
+- `scored`: rows of four corners, a confidence and a track number;
+- `unpointed`: not rows but files, in which not every row could be a box with keypoints and their visibility;
+- `files`: how many files they are of.
+"""
+Read = tuple[tuple[int, ...], Counts]
+"""Bytes and times of a label file, by which what is cached of it is checked, and its rows."""
+
+
+def _columns(seen: Counts) -> Counter[int]:
+    """How many rows have how many columns."""
+    return Counter({int(key): count for key, count in seen.items() if key.isdecimal()})
+
+
+def _kinds(seen: Counts) -> tuple[int, int, int]:
+    """How many rows are boxes, oriented boxes and polygons.
+
+    A row with one column more than a box is one, too, and so is a tracker's if all rows of polygon width are such.
+    Oriented boxes may have a confidence and a track number if all rows of that width have. Polygons with an even number
+    of columns have one more, a confidence or an id.
     """
-
-    stamp: tuple[int, ...]
-    columns: Mapping[str, int]
-    pointed: bool
-    tracked: int
-    rotated: int
-    scored: int
-    files: int = 1
-
-    @property
-    def _trackers(self) -> bool:
-        """Whether all rows of polygon width are a tracker's."""
-        wide = sum(count for width, count in self.columns.items() if int(width) >= POLYGON)
-        return bool(self.tracked) and self.tracked == wide
-
-    def _of(self, *widths: int) -> int:
-        return sum(self.columns.get(str(width), 0) for width in widths)
-
-    @property
-    def boxes(self) -> int:
-        """Rows that are boxes, perhaps with one more column, or a tracker's."""
-        return self._of(BOX, BOX + 1) + (self.tracked if self._trackers else 0)
-
-    @property
-    def corners(self) -> int:
-        """Oriented boxes; also those with a confidence and a track number if all rows of that width are such."""
-        return self._of(OBB, OBB + 1) + (self.scored if self.scored == self._of(SCORED) else 0)
-
-    @property
-    def oriented(self) -> bool:
-        """Whether outlines are oriented boxes rather than polygons."""
-        outlines = self.corners + self.polygons
-        if self.corners >= CORNERS_SHARE * outlines:
-            return True
-        return self.corners >= ROTATED_SHARE * outlines and self.rotated >= ROTATED * self.corners
-
-    @property
-    def polygons(self) -> int:
-        """Polygons; those with an even number of columns have one more, a confidence or an id."""
-        wide = sum(count for width, count in self.columns.items() if int(width) >= POLYGON)
-        return 0 if self._trackers else wide - self.corners
-
-    @property
-    def keypoints(self) -> bool:
-        """Whether all rows have the same keypoints."""
-        return self.pointed and len(self.columns) == 1
-
-    @property
-    def differ(self) -> bool:
-        """Whether the rows are of several kinds."""
-        return sum(count > 0 for count in (self.boxes, self.corners, self.polygons)) > 1 and not self.keypoints
+    columns = _columns(seen)
+    wide = sum(count for width, count in columns.items() if width >= POLYGON)
+    tracked = seen["tracked"] if seen["tracked"] == wide else 0
+    corners = columns[OBB] + columns[OBB + 1] + (seen["scored"] if seen["scored"] == columns[SCORED] else 0)
+    return columns[BOX] + columns[BOX + 1] + tracked, corners, 0 if tracked else wide - corners
 
 
-def guess(config: DataConfig, folders: Folders, cached: Any = None) -> tuple[Basis, dict[str, RowCounts]]:
+def _oriented(seen: Counts) -> bool:
+    """Whether outlines are oriented boxes rather than polygons."""
+    _, corners, polygons = _kinds(seen)
+    if corners >= CORNERS_SHARE * (corners + polygons):
+        return True
+    return corners >= ROTATED_SHARE * (corners + polygons) and seen["rotated"] >= ROTATED * corners
+
+
+def _have_keypoints(seen: Counts) -> bool:
+    """Whether all rows have the same keypoints."""
+    return not seen["unpointed"] and len(_columns(seen)) == 1
+
+
+def _differ(seen: Counts) -> bool:
+    """Whether the rows are of several kinds."""
+    return sum(count > 0 for count in _kinds(seen)) > 1 and not _have_keypoints(seen)
+
+
+def guess(config: DataConfig, folders: Folders, cached: Any = None) -> tuple[Basis, dict[str, Read]]:
     """The task that the labels of a dataset are for, and some of the label files that were read, to be cached.
 
     Args:
@@ -124,37 +109,36 @@ def guess(config: DataConfig, folders: Folders, cached: Any = None) -> tuple[Bas
         return Basis(TaskBasis.IMAGES, UNLABELLED), {}
     if config.raw.get("kpt_shape") is not None:
         return Basis(TaskBasis.KPT_SHAPE, "pose"), {}
-    read: dict[str, RowCounts] = {}
+    read: dict[str, Read] = {}
     cached = cached if isinstance(cached, Mapping) else {}
     names = {folder: folders.names(folder) for folder in folders.homes_of_labels}
     seen = _total(_read_files(filter(_is_label, _spread(names, SAMPLE)), cached, read))
-    if sum(map(len, names.values())) > SAMPLE and (not seen.columns or seen.differ):
+    if sum(map(len, names.values())) > SAMPLE and (not _columns(seen) or _differ(seen)):
         labels = {folder: sorted(filter(_is_label, some)) for folder, some in names.items()}
         seen = _total(_read_files(_spread(labels, MOST_LABELS), cached, read))
     return _decide(seen), dict(islice(read.items(), SAMPLE))
 
 
-def _read_files(files: Iterable[str], cached: Mapping[str, Any], read: dict[str, RowCounts]) -> Iterator[RowCounts]:
+def _read_files(files: Iterable[str], cached: Mapping[str, Any], read: dict[str, Read]) -> Iterator[Counts]:
     """The rows of label files that can be read, which are put into `read`."""
     for file in files:
         try:
             status = os.stat(file)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode):  # a pipe would be waited for
                 stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-                read[file] = _from_cache(cached.get(file), stamp) or _count_rows(file, stamp)
-                yield read[file]
+                read[file] = stamp, _from_cache(cached.get(file), stamp) or _count_rows(file, status.st_size)
+                yield read[file][1]
         except (OSError, ValueError):
             continue
 
 
-def _from_cache(values: Any, stamp: tuple[int, ...]) -> RowCounts | None:
+def _from_cache(read: Any, stamp: tuple[int, ...]) -> Counts | None:
     try:
-        times, columns, pointed, tracked, rotated, scored, _ = values
-        counts = {str(int(width)): int(count) for width, count in columns.items()}
-        found = RowCounts(tuple(times), counts, bool(pointed), int(tracked), int(rotated), int(scored))
+        times, counts = read
+        found = Counter({str(key): int(count) for key, count in counts.items()})
+        return found if tuple(times) == stamp else None
     except (TypeError, ValueError, AttributeError):
         return None
-    return found if found.stamp == stamp else None
 
 
 def _is_label(file: str) -> bool:
@@ -170,41 +154,34 @@ def _spread(names: Mapping[str, Sequence[str]], most: int) -> Iterator[str]:
             yield f"{folder}{os.sep}{some[int(i * step)]}"
 
 
-def _total(files: Iterable[RowCounts]) -> RowCounts:
+def _total(files: Iterable[Counts]) -> Counts:
     """The rows of several files together."""
-    every = list(files)
-    columns: Counter[str] = Counter()
-    for one in every:
-        columns.update(one.columns)
-    return RowCounts(
-        stamp=(),
-        columns=columns,
-        pointed=all(one.pointed for one in every),
-        tracked=sum(one.tracked for one in every),
-        rotated=sum(one.rotated for one in every),
-        scored=sum(one.scored for one in every),
-        files=len(every),
-    )
+    total: Counts = Counter()
+    for one in files:
+        total.update(one)
+    return total
 
 
-def _count_rows(file: str, stamp: tuple[int, ...]) -> RowCounts:
-    """Read a label file.
+def _count_rows(file: str, size: int) -> Counts:
+    """Read a label file of so many bytes.
 
     Raises:
         OSError: it cannot be read.
     """
     data = b""
-    if stamp[0]:  # what says that it is empty may be a file of the system, which would be waited for
+    if size:  # what says that it is empty may be a file of the system, which would be waited for
         with open(file, "rb") as stream:
             data = stream.read(LABEL_HEAD)
     lines = data.splitlines()
     if len(data) == LABEL_HEAD:
         lines = lines[:-1]
     rows = [words for line in lines if (words := line.split())]
-    columns = {str(width): count for width, count in Counter(map(len, rows)).items()}
+    found = Counter(str(len(words)) for words in rows)
     wide = [numbers for words in rows if len(words) > BOX and (numbers := numbers_of(words))]  # in most sets none
-    counts = (sum(map(test, wide)) for test in (_tracked, _rotated, _scored))
-    return RowCounts(stamp, columns, len(wide) == len(rows) and all(map(_pointed, wide)), *counts)
+    tests = {"tracked": _tracked, "rotated": _rotated, "scored": _scored}
+    found.update({name: sum(map(test, wide)) for name, test in tests.items()})
+    found.update(files=1, unpointed=int(len(wide) < len(rows) or not all(map(_pointed, wide))))
+    return found
 
 
 def _pointed(row: Sequence[float]) -> bool:
@@ -239,21 +216,20 @@ def _scored(row: Sequence[float]) -> bool:
     return max(corners) <= SLOPPY and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 
-def _decide(seen: RowCounts) -> Basis:
-    rows = sum(seen.columns.values())
+def _decide(seen: Counts) -> Basis:
+    columns, (boxes, corners, polygons) = _columns(seen), _kinds(seen)
+    rows, files = sum(columns.values()), seen["files"]
     if not rows:
-        return Basis(TaskBasis.NO_ROWS, "detect", {"files": seen.files})
-    boxes, corners, polygons = seen.boxes, seen.corners, seen.polygons
-    numbers = {"files": seen.files, "rows": rows, "boxes": boxes, "corners": corners, "polygons": polygons}
+        return Basis(TaskBasis.NO_ROWS, "detect", {"files": files})
+    if _have_keypoints(seen):
+        return Basis(TaskBasis.KEYPOINT_ROWS, "pose", {"files": files, "rows": rows, "columns": next(iter(columns))})
+    numbers = {"files": files, "rows": rows, "boxes": boxes, "corners": corners, "polygons": polygons}
     numbers["other"] = rows - boxes - corners - polygons
-    if seen.keypoints:
-        (columns,) = map(int, seen.columns)
-        return Basis(TaskBasis.KEYPOINT_ROWS, "pose", {"files": seen.files, "rows": rows, "columns": columns})
     if boxes + corners + polygons == 0:
         return Basis(TaskBasis.NO_ROWS, "detect", numbers)
     task = "detect"
     if corners + polygons > boxes:
-        task = "obb" if seen.oriented else "segment"
+        task = "obb" if _oriented(seen) else "segment"
     return Basis(TaskBasis.ROWS, task, numbers)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.dataset import other_files
 from yolo_nanfix.dataset.classification import list_folders
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import Fates, of_splits
@@ -67,14 +66,10 @@ def check(
     if cached is not None:
         try:
             if json.loads(cached[1]["facts"]) == [names, folders.count]:
-                known = unpack(*cached, folders), other_files.unpacked_census(cached[1]["census"])
+                known = unpack(*cached, folders)
         except Exception:  # what is cached is read anew rather than be the end of a lint
             cached = None
-    if known is not None:
-        seen, census = known
-    else:
-        seen = survey(config, folders, _unlabelled(config, options, folders))
-        census = other_files.take_census(config, seen.files, options.settled, folders)
+    seen = known or survey(config, folders, options.settled, _unlabelled(config, options, folders))
     kept = unchanged(seen, cached, same_files=known is not None)
     waiting = np.delete(np.arange(len(seen.files)), kept[0]).tolist()
     read = read_all(seen, waiting, (config, options), jobs, progress)
@@ -84,7 +79,6 @@ def check(
         texts |= {
             "facts": json.dumps([names, len(seen.listed)]),
             "found": pack_found(hits),
-            "census": other_files.packed_census(census),
         }
         cache.save_columns(place, {**columns, **own}, texts)
     table = table_of(seen, columns)
@@ -92,7 +86,7 @@ def check(
         study(Studied(config, options.settled, table))
     fates = of_splits(table, config, options.settled)
     asked = {rule: rule.skipped(options) for rule in all_rules()}
-    in_set = {"strays": seen.strays, "census": census, "folders": folders, "fates": fates, "notes": ()}
+    in_set = {"survey": seen, "folders": folders, "fates": fates, "notes": ()}
     findings = _all_findings(config, options, table, asked, in_set, _in_files(hits, table), [])
     choice = choose(seen.files, findings) if options.settled == UNLABELLED else ()
     return replace(_report(config, options, table, asked, findings, basis, fates), choice=choice)
@@ -111,8 +105,7 @@ def check_annotations(annotated: Annotated, study: Study | None = None) -> Repor
     for images, labels in parts:
         facts = about_files(images, labels, config, options)
         found += _ask((rule for rule, why in asked.items() if why is None and rule.about_files), facts, causes)
-    fates, census = of_splits(table, config, options.settled), other_files.Census()
-    in_set = {"strays": (), "census": census, "folders": Folders(), "fates": fates, "notes": annotated.notes}
+    in_set = {"fates": of_splits(table, config, options.settled), "notes": annotated.notes}
     findings = _all_findings(config, options, table, asked, in_set, found, causes, annotated.where)
     return _report(config, options, table, asked, findings, annotated.basis)
 

@@ -6,7 +6,7 @@ defect, and its docstring documents it. There are two kinds:
 - rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
   run on one part of the dataset after the other, in several processes, and their hits are cached as long as the
   file, its label file and data.yaml stay the same;
-- rules about the whole set ask for `table`, `fates` (see `fates.Fates`), `strays`, `census`, `folders` or `notes`, or
+- rules about the whole set ask for `table`, `fates` (see `fates.Fates`), `survey`, `folders` or `notes`, or
   for none. They run once, at the end.
 
 Both may ask for `config`, `task` and `options`.
@@ -158,7 +158,7 @@ def rule(
         why, upstream, example, fix = (sections[s] for s in _SECTIONS)
         asked = check.__code__.co_varnames[: check.__code__.co_argcount]
         known = tasks or (LABELLED if "labels" in asked else TASKS)
-        if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
+        if ABOUT_FILES & set(asked) and {"table", "survey"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
         texts = (title, why, upstream, example, fix)
         name = check.__name__.replace("_", "-")

@@ -14,7 +14,8 @@ import numpy as np
 from yolo_nanfix.dataset.classification import class_of
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import IMAGE_DROPPED
-from yolo_nanfix.dataset.other_files import Census
+from yolo_nanfix.dataset.index import Survey
+from yolo_nanfix.dataset.other_files import suffix_in
 from yolo_nanfix.dataset.paths import is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
@@ -292,7 +293,7 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
 
 
 @rule("FS048", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
-def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
+def stray_file_in_class(config: DataConfig, survey: Survey) -> Iterator[Hit]:
     """Class folders hold files that are not images.
 
     Why: usually harmless; if they are labels, the dataset was made for another task.
@@ -301,9 +302,10 @@ def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
     Fix: remove the files, or choose the task that they belong to.
     """
     found: dict[str, list[str]] = defaultdict(list)
-    for other in census.others:
-        if other.kind == "file" and not other.name.startswith(".") and other.suffix not in ("npy", "db", "ini"):
-            found[other.folder].append(other.name)
+    for path in survey.other_files():
+        folder, _, name = path.rpartition(os.sep)
+        if suffix_in(path) not in ("npy", "db", "ini"):
+            found[folder].append(name)
     for folder, names in sorted(found.items()):
         says = "{files:file that is no image|files that are no images}: {examples:,}{more:more}"
         yield Hit(folder, says, values={"files": len(names), **some(sorted(names))})

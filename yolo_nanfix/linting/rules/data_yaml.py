@@ -586,12 +586,12 @@ def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
     Example: `/home/ann/cats/images/1.jpg` in a train.txt, or `data/obj_train_data/1.jpg` in one of CVAT.
     Fix: write the paths relative to the folder of the list, with `./` before each.
     """
-    for path, how in config.lists.items() if config.layout is Layout.YAML else ():
-        folder = _from(config, Path(how.place))
-        says = "its lines begin with {start!r} and lead nowhere" if how.start else _ELSEWHERE
+    for path, (start, place, _) in config.lists.items() if config.layout is Layout.YAML else ():
+        folder = _from(config, Path(place))
+        says = "its lines begin with {start!r} and lead nowhere" if start else _ELSEWHERE
         says += "; linted in their place are the images from "
         says += "the folder of the dataset on" if folder == "." else "{folder} on"
-        yield Hit(path, says, values={"start": how.start, "folder": folder})
+        yield Hit(path, says, values={"start": start, "folder": folder})
 
 
 def _from(config: DataConfig, path: Path) -> str:

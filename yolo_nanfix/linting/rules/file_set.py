@@ -14,7 +14,8 @@ import numpy as np
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import DROPPED, IMAGE_DROPPED, Fates
 from yolo_nanfix.dataset.images import Image, npy_differs
-from yolo_nanfix.dataset.other_files import Census
+from yolo_nanfix.dataset.index import Survey
+from yolo_nanfix.dataset.other_files import suffix_in
 from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.unlisted import find_labels
@@ -46,13 +47,13 @@ def home_of(table: Table, split: str) -> str:
     return str(Path(table.files[int(table.splits[split][0])]).parent)
 
 
-def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tuple[int, str]]:
+def twins(survey: Survey, table: Table) -> dict[str, tuple[int, str]]:
     """Label files that would belong to an image if their names differed a little.
 
     Returns:
         for each such file the image and how the names differ: in `case`, in their `unicode` form, or in a `suffix`.
     """
-    suspects = [*strays, *(o.path for o in census.others if o.kind == "file" and o.suffix == "txt")]
+    suspects = [*survey.strays, *(p for p, kind in survey.others.items() if kind == "file" and suffix_in(p) == "txt")]
     if not suspects:
         return {}
     bare = {_normal_path(table.labels[i]): int(i) for i in np.flatnonzero(~table.labelled)}
@@ -116,7 +117,7 @@ def label_missing(table: Table) -> Iterator[Hit]:
 
 
 @rule("FS061", Severity.WARNING, Effect.GARBAGE, LABELLED)
-def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) -> Iterator[Hit]:
+def labels_elsewhere(table: Table, survey: Survey, config: DataConfig) -> Iterator[Hit]:
     """Many images of a split have no label file, and files with their names lie in another folder of the dataset.
 
     Why: the images are trained as pure background although someone labelled them.
@@ -127,7 +128,7 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
     for split, chosen in table.members.items():
         bare = chosen[~table.labelled[chosen]]
         if len(bare) < len(chosen) and len(bare) >= max(FEW_BARE, BARE_SHARE * len(chosen)):
-            near = _labels_near(table, bare.tolist(), config, strays)
+            near = _labels_near(table, bare.tolist(), config, survey.strays)
             if near:
                 says = "{bare} of {images} images have no label file" + _near_says(near)
                 values = {"bare": len(bare), "images": len(chosen), **near}
@@ -227,7 +228,7 @@ def _bare_by_stem(table: Table) -> dict[str, int]:
 
 
 @rule("FS005", Severity.WARNING, Effect.ACCEPTS, LABELLED)
-def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
+def label_orphan(survey: Survey, table: Table) -> Iterator[Hit]:
     """A label file has no image.
 
     Why: someone labelled an image that is not trained on: it was lost, renamed or moved.
@@ -235,17 +236,17 @@ def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Itera
     Example: labels/train/8.txt without images/train/8.jpg.
     Fix: restore the image, or remove the label file.
     """
-    if not strays:
+    if not survey.strays:
         return
     bare, folders = _bare_by_stem(table), {folder_of(label) for label in table.labels}
-    known = twins(strays, table, census)
-    for path in strays:
+    known = twins(survey, table)
+    for path in survey.strays:
         if folder_of(path) in folders and Path(path).stem not in bare and path not in known:
             yield Hit(path, "no image belongs to this label file")
 
 
 @rule("FS006", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
+def label_misplaced(survey: Survey, table: Table) -> Iterator[Hit]:
     """The label file of an image lies where Ultralytics does not look.
 
     Why: the image is trained as pure background although its objects are labelled.
@@ -253,8 +254,8 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     Example: labels/train/5.txt for images/val/5.jpg, or 5.txt beside images/val/5.jpg.
     Fix: move the label file to the path that the finding names.
     """
-    bare = _bare_by_stem(table) if strays else {}
-    for path in strays:
+    bare = _bare_by_stem(table) if survey.strays else {}
+    for path in survey.strays:
         image = bare.get(Path(path).stem)
         if image is not None:
             yield image_hit(table, image, "should be {wanted}", path, wanted=table.labels[image])

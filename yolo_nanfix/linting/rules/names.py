@@ -12,8 +12,9 @@ import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.formats.sniff import json_kind
+from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.listing import Folders
-from yolo_nanfix.dataset.other_files import Census, Other
+from yolo_nanfix.dataset.other_files import suffix_in
 from yolo_nanfix.dataset.paths import folder_of, folders_of, is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.unlisted import images_below, siblings
@@ -41,7 +42,7 @@ def _last_part(path: str) -> str:
 
 
 @rule("FS013", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
+def label_name_case(survey: Survey, table: Table) -> Iterator[Hit]:
     """The name of a label file differs from the one that is looked for only in case.
 
     Why: on Linux the label is not found, so the image is trained as pure background; on Windows it is found.
@@ -49,11 +50,11 @@ def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> It
     Example: labels/train/IMG_7.TXT or img_7.txt for images/train/IMG_7.jpg.
     Fix: rename the label file to the name that the finding gives.
     """
-    yield from _twin_hits(strays, table, census, "case")
+    yield from _twin_hits(survey, table, "case")
 
 
 @rule("FS014", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
+def label_name_unicode(survey: Survey, table: Table) -> Iterator[Hit]:
     """A label file has its name in another Unicode form than the image.
 
     Why: both names look the same, but the label is not found, so the image is trained as pure background.
@@ -61,11 +62,11 @@ def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) ->
     Example: images/train/caf\\u00e9.jpg and labels/train/cafe\\u0301.txt.
     Fix: rename both to one form (NFC), or to plain ASCII.
     """
-    yield from _twin_hits(strays, table, census, "unicode")
+    yield from _twin_hits(survey, table, "unicode")
 
 
 @rule("FS015", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
+def label_name_suffix(survey: Survey, table: Table) -> Iterator[Hit]:
     """The name of a label file has a suffix or a space too many.
 
     Why: the label is not found, so the image is trained as pure background.
@@ -73,12 +74,12 @@ def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> 
     Example: labels/train/7.jpg.txt or `7 .txt` for images/train/7.jpg.
     Fix: rename the label file to the name that the finding gives.
     """
-    yield from _twin_hits(strays, table, census, "suffix")
+    yield from _twin_hits(survey, table, "suffix")
 
 
-def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str) -> Iterator[Hit]:
+def _twin_hits(survey: Survey, table: Table, kind: str) -> Iterator[Hit]:
     """A hit for each label file whose name differs in this way (a key of `_DIFFERS`) from the one looked for."""
-    for path, (image, how) in twins(strays, table, census).items():
+    for path, (image, how) in twins(survey, table).items():
         if how == kind:
             yield image_hit(table, image, _DIFFERS[kind], path, wanted=table.labels[image])
 
@@ -105,7 +106,7 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
 
 
 @rule("FS019", Severity.ERROR, Effect.DROPS)
-def name_ends_in_blank(census: Census) -> Iterator[Hit]:
+def name_ends_in_blank(survey: Survey) -> Iterator[Hit]:
     """The name of an image or label ends in a space.
 
     Why: the file does not count as an image or label, though it looks like one; Windows cannot even open it.
@@ -113,10 +114,11 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
     Example: `7.jpg ` with a space at the end.
     Fix: rename the file without the space.
     """
-    for other in census.others:
-        bare = other.name.strip()
-        if other.kind == "file" and bare != other.name and (is_image(bare) or other.suffix == "txt"):
-            yield Hit(other.path, "the name is {name!r}", values={"name": other.name})
+    for path, kind in survey.others.items():
+        name = _last_part(path)
+        bare = name.strip()
+        if kind == "file" and bare != name and (is_image(bare) or suffix_in(name) == "txt"):
+            yield Hit(path, "the name is {name!r}", values={"name": name})
 
 
 @rule("FS023", Severity.WARNING, Effect.ACCEPTS)
@@ -202,17 +204,18 @@ def names_in(folder: str) -> frozenset[str]:
         return frozenset()
 
 
-def _grouped(others: Iterable[Other]) -> Iterator[tuple[str, str, list[str]]]:
+def _grouped(files: Iterable[str]) -> Iterator[tuple[str, str, list[str]]]:
     """Files by folder and suffix: both, and the sorted names."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for other in others:
-        found[other.folder, other.suffix].append(other.name)
+    for file in files:
+        folder, _, name = file.rpartition(os.sep)
+        found[folder, suffix_in(name)].append(name)
     for (folder, suffix), names in sorted(found.items()):
         yield folder, suffix, sorted(names)
 
 
 @rule("FS017", Severity.WARNING, Effect.ACCEPTS)
-def link_loop(census: Census) -> Iterator[Hit]:
+def link_loop(survey: Survey) -> Iterator[Hit]:
     """A link leads to a folder above it.
 
     Why: every image occurs about 40 times in an epoch; with two such links in one folder listing never ends.
@@ -220,14 +223,14 @@ def link_loop(census: Census) -> Iterator[Hit]:
     Example: images/train/all -> ../train.
     Fix: remove the link.
     """
-    for other in census.others:
-        if other.kind == "loop":
-            values = {"target": os.path.realpath(other.path)}
-            yield Hit(other.path, "a link to the folder above, {target}", values=values)
+    for path, kind in survey.others.items():
+        if kind == "loop":
+            values = {"target": os.path.realpath(path)}
+            yield Hit(path, "a link to the folder above, {target}", values=values)
 
 
 @rule("FS018", Severity.ERROR, Effect.DROPS)
-def image_suffix_ignored(census: Census) -> Iterator[Hit]:
+def image_suffix_ignored(survey: Survey) -> Iterator[Hit]:
     """Images have a suffix that Ultralytics does not list.
 
     Why: they are not trained on, and no message says so.
@@ -235,14 +238,13 @@ def image_suffix_ignored(census: Census) -> Iterator[Hit]:
     Example: 7.gif, 7.jfif.
     Fix: rename .jfif, .jpe and .pjpeg to .jpg, which they are; convert the others.
     """
-    files = (o for o in census.others if o.kind == "file" and o.suffix in IGNORED and o.name[0] != ".")
-    for folder, suffix, names in _grouped(files):
+    for folder, suffix, names in _grouped(survey.other_files(*IGNORED)):
         values = {"files": len(names), "suffix": suffix, **some(names)}
         yield Hit(folder, "{files} .{suffix} files are never listed: {examples:,}{more:more}", values=values)
 
 
 @rule("FS020", Severity.WARNING, Effect.DROPS, LABELLED)
-def image_hidden(census: Census) -> Iterator[Hit]:
+def image_hidden(survey: Survey) -> Iterator[Hit]:
     """Images are hidden: their name, or that of a folder, begins with a dot.
 
     Why: they are not trained on, and no message says so.
@@ -250,16 +252,17 @@ def image_hidden(census: Census) -> Iterator[Hit]:
     Example: images/train/.7.jpg, or images inside images/train/.extra.
     Fix: rename what should be trained on, and remove the rest.
     """
-    for other in census.others:
-        if not other.name.startswith(".") or other.name.startswith("._"):
+    for path, kind in survey.others.items():
+        name = _last_part(path)
+        if not name.startswith(".") or name.startswith("._"):
             continue
-        if other.kind == "file" and is_image(other.name[1:]):
-            yield Hit(other.path, "hidden, so it is never listed")
-        elif other.kind == "folder":
-            names = _images_in(other.path)
+        if kind == "file" and is_image(name[1:]):
+            yield Hit(path, "hidden, so it is never listed")
+        elif kind == "folder":
+            names = _images_in(path)
             if names:
                 says = "{images:image|images} in a hidden folder are never listed: {examples:,}{more:more}"
-                yield Hit(other.path, says, values={"images": len(names), **some(names)})
+                yield Hit(path, says, values={"images": len(names), **some(names)})
 
 
 def _images_in(folder: str) -> list[str]:
@@ -267,7 +270,7 @@ def _images_in(folder: str) -> list[str]:
 
 
 @rule("FS021", Severity.WARNING, Effect.DROPS, LABELLED)
-def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
+def image_among_labels(survey: Survey, folders: Folders) -> Iterator[Hit]:
     """The folder of labels holds images.
 
     Why: they are not trained on; if they are masks, they are not read as labels either.
@@ -275,7 +278,7 @@ def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
     Example: labels/train/7.png beside labels/train/7.txt.
     Fix: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
     """
-    for folder in census.label_folders:
+    for folder in survey.label_folders:
         names = sorted(
             name for name in folders.names(folder) if name[-4:] != ".txt" and is_image(name) and name[0] != "."
         )
@@ -285,7 +288,7 @@ def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
 
 
 @rule("FS022", Severity.WARNING, Effect.ACCEPTS, LABELLED)
-def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
+def annotation_unread(survey: Survey, table: Table) -> Iterator[Hit]:
     """Images without a label file have annotations in another format beside them.
 
     Why: they are trained as pure background although someone annotated them.
@@ -293,11 +296,11 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
     Example: labels/train/7.xml of Pascal VOC, or images/train/7.json of labelme, and no 7.txt.
     Fix: convert the annotations; `yolo-nanfix lint` reads COCO and Pascal VOC as they are.
     """
-    notes = [o for o in census.others if o.kind == "file" and o.suffix in NOTE_SUFFIXES and o.name[0] != "."]
+    notes = survey.other_files(*NOTE_SUFFIXES)
     if not notes:
         return
     bare = {table.labels[i].rpartition(os.sep)[2][:-4] for i in np.flatnonzero(~table.labelled).tolist()}
-    unread = [o for o in notes if o.name.rpartition(".")[0] in bare]
+    unread = [note for note in notes if _last_part(note).rpartition(".")[0] in bare]
     for folder, suffix, names in _grouped(unread):
         kind = json_kind(Path(folder) / names[0]) if suffix == "json" else None
         says = "{images:image has|images have} no labels, but a .{suffix} file: {examples:,}{more:more}"
@@ -307,7 +310,7 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
 
 
 @rule("FS027", Severity.INFO, Effect.ACCEPTS)
-def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
+def npy_orphan(table: Table, survey: Survey) -> Iterator[Hit]:
     """Arrays among the images belong to no image.
 
     Why: they take much space, and become training data as soon as an image of that name arrives.
@@ -315,17 +318,17 @@ def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
     Example: images/train/8.npy without 8.jpg.
     Fix: remove them.
     """
-    arrays = [o for o in census.others if o.kind == "file" and o.suffix == "npy"]
+    arrays = [path for path, kind in survey.others.items() if kind == "file" and suffix_in(path) == "npy"]
     if not arrays:
         return
     stems = {file.rpartition(".")[0] for file in table.files}
-    for folder, _, names in _grouped(o for o in arrays if o.path.rpartition(".")[0] not in stems):
+    for folder, _, names in _grouped(path for path in arrays if path.rpartition(".")[0] not in stems):
         values = {"arrays": len(names), **some(names)}
         yield Hit(folder, "{arrays:array|arrays} of no image: {examples:,}{more:more}", values=values)
 
 
 @rule("FS028", Severity.INFO, Effect.ACCEPTS)
-def cache_older_than_labels(census: Census) -> Iterator[Hit]:
+def cache_older_than_labels(survey: Survey) -> Iterator[Hit]:
     """Ultralytics' cache is older than the folder that it describes.
 
     Why: files came or went since, so the next start scans the whole split again; the file is a pickle besides, and
@@ -334,7 +337,7 @@ def cache_older_than_labels(census: Census) -> Iterator[Hit]:
     Example: labels/train.cache from before the last export.
     Fix: remove the file; the next training writes it anew.
     """
-    for cache in census.caches:
+    for cache in survey.caches:
         folder = Path(cache).with_suffix("")
         try:
             if folder.stat().st_mtime_ns > Path(cache).stat().st_mtime_ns:
@@ -345,7 +348,7 @@ def cache_older_than_labels(census: Census) -> Iterator[Hit]:
 
 
 @rule("FS029", Severity.INFO, Effect.ACCEPTS)
-def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]:
+def folder_empty(survey: Survey, config: DataConfig, task: str) -> Iterator[Hit]:
     """A folder of images or labels is empty.
 
     Why: usually harmless; sometimes an export or copy that broke off.
@@ -354,7 +357,7 @@ def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]
     Fix: fill the folder or remove it.
     """
     classes = str(config.splits["train"][0]) if task == "classify" else None  # FS043 is about these
-    for folder in census.empty:
+    for folder in survey.empty:
         if classes is None or folder_of(folder) != classes:
             yield Hit(folder, "the folder is empty")
 
