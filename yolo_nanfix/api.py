@@ -27,7 +27,7 @@ from yolo_nanfix.switching import unpatch as unpatch
 
 if TYPE_CHECKING:
     from yolo_nanfix.cards import Card as Card
-    from yolo_nanfix.dataset.table import Studied as Studied
+    from yolo_nanfix.dataset.table import Table as Table
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.linting.autofix.apply import Fixed as Fixed
     from yolo_nanfix.linting.autofix.autofix import Fixes as Fixes
@@ -63,7 +63,7 @@ def lint(
     jobs: int | None = None,
     cache: bool = True,
     progress: Progress | None = None,
-    study: Callable[[Studied], None] | None = None,
+    study: Callable[[Table], None] | None = None,
     prefix: str = "",
 ) -> Report:
     """Find what breaks, poisons or silently weakens training in a dataset. Nothing in the dataset is written.

@@ -44,7 +44,6 @@ class LabelsTooLarge(DataError):  # noqa: N818 - a fact about a file
     """
 
     def __init__(self, kind: str, number: int, lines: int = 1, line: int | None = None) -> None:
-        """Take the attributes."""
         super().__init__(kind, number, lines, line)
         self.kind, self.number, self.lines, self.line = kind, number, lines, line
 

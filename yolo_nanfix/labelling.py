@@ -9,7 +9,7 @@ from pathlib import Path
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.grounds import ground as ground_of
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.table import Studied
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 from yolo_nanfix.handoff.export import HandedOver, Options, Unlabelled, hand_over
@@ -59,9 +59,9 @@ def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     autofix.single(report)
     if report.task == "classify":
         raise UsageError("images in class folders have no label files; --unlabelled is about the other tasks")
-    studied: list[Studied] = []
+    studied: list[Table] = []
     runner.run(report.data, options=autofix.options_of(report, report.deep), progress=progress, study=studied.append)
-    table = studied[0].table
+    table = studied[0]
     bare = [file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled]
     chosen = choose(bare, report.findings)
     paired = {f.code for f in report.findings if f.partner is not None}

@@ -13,7 +13,7 @@ from yolo_nanfix.files import write_text
 from yolo_nanfix.findings import Report
 
 if TYPE_CHECKING:
-    from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.dataset.table import Table
     from yolo_nanfix.report.html.dataset_facts import Show
     from yolo_nanfix.run_folder.read import RunFolder
 
@@ -49,7 +49,7 @@ class Drawn:
 
 def lint_page(
     report: Report,
-    studied: Iterable[Studied] | None = None,
+    studied: Iterable[Table] | None = None,
     progress: Progress | None = None,
     *,
     follow_links: bool = False,
@@ -132,12 +132,12 @@ def compare(
     return _written(Path(out or COMPARISON_NAME), comparison_page.page(pair), sentences, (), notes)
 
 
-def study(report: Report, progress: Progress | None = None) -> list[Studied]:
+def study(report: Report, progress: Progress | None = None) -> list[Table]:
     """Read the dataset of a report again, unless it is cached; empty if it cannot be read."""
     from yolo_nanfix.dataset.options import LintOptions
     from yolo_nanfix.linting.runner import run
 
-    studied: list[Studied] = []
+    studied: list[Table] = []
     options = LintOptions(report.asked, report.deep, root=Path(report.given_root) if report.given_root else None)
     try:
         run(report.data, options=options, progress=progress, study=studied.append)
@@ -153,7 +153,7 @@ def show(report: Report, progress: Progress | None = None, *, follow_links: bool
     return _gathered(report, studied, progress, follow_links)
 
 
-def _gathered(report: Report, studied: list[Studied], progress: Progress | None, follow_links: bool) -> Show:
+def _gathered(report: Report, studied: list[Table], progress: Progress | None, follow_links: bool) -> Show:
     from yolo_nanfix.linting.registry import all_rules, autofixes
     from yolo_nanfix.report.html.dataset_pictures import gather
 

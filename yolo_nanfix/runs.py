@@ -20,7 +20,7 @@ from yolo_nanfix.run_folder import summary as run_summary
 from yolo_nanfix.run_folder.summary import REPORT_NAME, RunContext, known_beforehand, summarise
 
 if TYPE_CHECKING:
-    from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.dataset.table import Table
     from yolo_nanfix.report.html.dataset_facts import Show
 
 ON_FATAL = ("quarantine", "stop", "ignore")
@@ -157,7 +157,7 @@ def _linted(
     elif task == "classify" and not _on_disk(data):
         context.not_linted = f"'{data}' is not unpacked on this disk yet"
     else:
-        studied: list[Studied] = []
+        studied: list[Table] = []
         report = api.lint(data, task=task, settings=False, progress=progress, study=studied.append)
         context.lint = request.for_training(report, data, trust=trust)
         _log_settings(context.lint.overrides)
@@ -202,14 +202,14 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
     return stop
 
 
-def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
+def _left(context: RunContext, studied: list[Table]) -> tuple[str, ...]:
     """Fill in the remaining images of each split; returns the reasons why the run cannot start."""
     from yolo_nanfix.dataset.fates import left
     from yolo_nanfix.report import run_text
 
     for one in studied:
         if not one.where:  # not annotations, which Ultralytics' converter reads
-            context.left = dict(left(one.table, one.config, one.task, context.quarantined.keys()))
+            context.left = dict(left(one, context.quarantined.keys()))
     gone = [(s, n) for s, n in context.left.items() if s in ("train", "val") and n["aside"] and not n["kept"]]
     return tuple(run_text.nothing_left(split, numbers) for split, numbers in gone)
 

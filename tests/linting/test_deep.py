@@ -13,7 +13,6 @@ from linting.tiny_set import TinySet, encode, picture, tiff_pages
 from yolo_nanfix.dataset.image_stats import LOOKS, Deep, look_all, shrink, small_copy, without_detail
 from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.paths import Stamp
 from yolo_nanfix.linting.runner import run
 
 TURNED = {
@@ -32,7 +31,7 @@ def _look(tmp_path: Path, content: bytes, suffix: str = "jpg", channels: int = 3
     file = tmp_path / f"x.{suffix}"
     file.write_bytes(content)
     status = file.stat()
-    stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    stamp = (status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, 0)
     header, deep, looks, pixels = next(look_all([(str(file), suffix, stamp)], channels))
     return Image(str(file), "train", suffix, "", False, header, None, pixels, looks, deep)
 
@@ -152,7 +151,7 @@ def test_many_bands_floats_and_deep_values_are_looked_at(tmp_path: Path):
 def test_cmyk_and_undecodable_jpegs_are_left_to_the_other_decoder(tmp_path: Path):
     seen = _look(tmp_path, saved("JPEG", "CMYK"))
     assert seen.deep is not None and seen.pixels.dtype == "uint8"
-    gone = next(look_all([(str(tmp_path / "gone.jpg"), "jpg", Stamp(900, 1, 1, 1))], 3))
+    gone = next(look_all([(str(tmp_path / "gone.jpg"), "jpg", (900, 1, 1, 1, 0))], 3))
     assert gone[0].fault == "missing" and gone[1:] == (None, (0,) * 8, None)
     assert small_copy(str(tmp_path / "gone.jpg"), 3) is None
 
@@ -200,7 +199,7 @@ def test_hashes_do_not_depend_on_what_is_judged_together(tmp_path: Path):
     for i, (height, width) in enumerate([(480, 640), (300, 200), (480, 640), (32, 32), (480, 640), (300, 200)]):
         file = tmp_path / f"{i}.jpg"
         file.write_bytes(encode(".jpg", photo(i, height, width)))
-        images.append((str(file), "jpg", Stamp(file.stat().st_size, 1, 1, 1)))
+        images.append((str(file), "jpg", (file.stat().st_size, 1, 1, 1, 0)))
     together = list(look_all(images, 3))
     assert together == [next(look_all([image], 3)) for image in images]
     assert len({looks for _, _, looks, _ in together}) == len(images)
@@ -210,9 +209,9 @@ def test_hashes_do_not_depend_on_what_is_judged_together(tmp_path: Path):
 def test_a_file_that_has_changed_since_it_was_listed_is_decoded_as_it_is_now(tmp_path: Path, off: int):
     files = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "c.jpg"]
     sizes = [file.write_bytes(encode(".jpg", photo(i))) for i, file in enumerate(files)]
-    listed = [(str(file), "jpg", Stamp(size, 1, 1, 1)) for file, size in zip(files, sizes, strict=True)]
+    listed = [(str(file), "jpg", (size, 1, 1, 1, 0)) for file, size in zip(files, sizes, strict=True)]
     now = [look[1:] for look in look_all(listed, 3)]
-    listed[1] = str(files[1]), "jpg", Stamp(sizes[1] + off, 1, 1, 1)
+    listed[1] = str(files[1]), "jpg", (sizes[1] + off, 1, 1, 1, 0)
     assert [look[1:] for look in look_all(listed, 3)] == now and all(deep is not None for deep, *_ in now)
 
 

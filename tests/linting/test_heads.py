@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 from yolo_nanfix.dataset import scanning
 from yolo_nanfix.dataset.image_header import judge_heads, read_header, read_heads
 from yolo_nanfix.dataset.images import LONGEST_SIDE, Image, Part, gather, read_images, read_one
-from yolo_nanfix.dataset.paths import NO_FILE, Stamp, stamp_of
+from yolo_nanfix.dataset.paths import NO_FILE, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
 
@@ -122,7 +122,7 @@ def test_an_image_that_is_not_at_hand_is_made_when_asked_for(tmp_path: Path):
 def test_file_numbers_of_64_bits_fit_into_columns(tmp_path: Path):
     numbers = (0o100644, (1 << 64) - 3, 1 << 63, 1, 0, 0, 900, 5, 5, 5)
     stamp = stamp_of(os.stat_result(numbers, {"st_mtime_ns": 5_000_000_000, "st_ctime_ns": 7_000_000_000}))
-    assert stamp == Stamp(900, 5_000_000_000, -(1 << 63), -3, 7_000_000_000)
+    assert stamp == (900, 5_000_000_000, -(1 << 63), -3, 7_000_000_000)
     packed = scanning.STAMP.pack(900, 5_000_000_000, 1 << 63, (1 << 64) - 3, 7_000_000_000)
     assert np.frombuffer(packed, np.int64).tolist() == list(stamp)
     known = listed(tmp_path, {})._replace(stamps=np.array([stamp]))

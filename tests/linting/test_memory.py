@@ -178,10 +178,10 @@ def test_times_that_were_set_back_are_no_disguise(sick):
     future = time.time_ns() + 10**18
     for path in (beside, hidden):
         os.utime(path, ns=(future, future))
-    seen = api.watched(sick.root), scanning.scan(str(hidden.parent)).hidden, findings(sick)
+    seen = api.watched(sick.root), scanning.scan(str(hidden.parent))[3], findings(sick)
     beside.write_text("dog\ncat\n")
     (hidden / "x.jpg").write_bytes(b"")
     for path in (beside, hidden):
         os.utime(path, ns=(future, future))
-    assert api.watched(sick.root) != seen[0] and scanning.scan(str(hidden.parent)).hidden != seen[1]
+    assert api.watched(sick.root) != seen[0] and scanning.scan(str(hidden.parent))[3] != seen[1]
     assert findings(sick) != seen[2] and findings(sick) == findings(sick, cache=False)

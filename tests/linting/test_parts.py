@@ -198,7 +198,7 @@ def test_rows_of_many_changed_files_are_woven_in(tmp_path, monkeypatch):
     assert same(run(tiny.root), run(tiny.root, cache=False))
     tables = []
     for cache in (True, False):
-        run(tiny.root, cache=cache, study=lambda known: tables.append(known.table))
+        run(tiny.root, cache=cache, study=tables.append)
     for name in ("row_image", "row_line", "row_cls", "row_box", "lines", "content"):
         np.testing.assert_array_equal(*(getattr(table, name) for table in tables), err_msg=name)
 
@@ -277,11 +277,6 @@ def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
     assert same(run(tiny.root), run(tiny.root, cache=False)) and columns.read_bytes() != before
 
 
-def parts(scan: scanning.Scan | None) -> tuple[object, ...]:
-    assert scan is not None
-    return scan.names(), scan.odd, scan.folders(), scan.hidden, scan.stamps
-
-
 def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     folder = tmp_path / "x"
     folder.mkdir()
@@ -290,16 +285,18 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     (folder / "lost.txt").symlink_to(folder / "nowhere")
     (folder / "below").mkdir()
     (folder / ".hidden").mkdir()
-    assert parts(scanning.scanned(scanning.scan_aside(str(folder)))) == parts(scanning.scan(str(folder)))
-    found = scanning.scan(str(folder))
-    assert sorted(found.names()) == sorted(["a.txt", "b \n.txt", "\udcff.txt", "lost.txt"])
-    assert found.odd == b"lost.txt\0" and [name for name, _ in found.folders()] == ["below"]
-    assert found.hidden_folders() == [".hidden"]
-    at = found.names().index("a.txt") * scanning.STAMP.size
+    found = scanning.scanned(scanning.scan_aside(str(folder)))
+    assert found == scanning.scan(str(folder)) and found is not None
+    packed, odd, below, hidden, stamps = found
+    names = scanning.unpack_names(packed)
+    assert sorted(names) == sorted(["a.txt", "b \n.txt", "\udcff.txt", "lost.txt"])
+    assert odd == b"lost.txt\0" and [name for name, _ in scanning.unpack_folders(below)] == ["below"]
+    assert hidden.endswith(b":.hidden\0") and hidden.count(b"\0") == 1
+    at = names.index("a.txt") * scanning.STAMP.size
     there = (folder / "a.txt").stat()
     stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino, there.st_ctime_ns)
-    assert scanning.STAMP.unpack_from(found.stamps, at) == stamp
-    assert parts(scanning.scanned(scanning.scan_aside(str(tmp_path / "none")))) == ([], b"", [], b"", b"")
+    assert scanning.STAMP.unpack_from(stamps, at) == stamp
+    assert scanning.scanned(scanning.scan_aside(str(tmp_path / "none"))) == (b"",) * 5
     tiny = many(tmp_path / "set")
     first = run(tiny.root, cache=False)
     monkeypatch.setattr(scanning, "LARGE", 0)

@@ -198,7 +198,7 @@ def test_without_labels_a_caption_is_none_of_many(tmp_path: Path):
 
 @pytest.mark.parametrize("turn", range(8))
 def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
-    from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.dataset.table import Table
     from yolo_nanfix.linting.rules.confirming import turned
     from yolo_nanfix.linting.rules.label_overlap import agree
 
@@ -211,9 +211,9 @@ def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
     x, y, w, h = (box[0] + box[2]) / 200, (box[1] + box[3]) / 200, (box[2] - box[0]) / 100, (box[3] - box[1]) / 100
     tiny.put("labels/train/a.txt", f"0 {x} {y} {w} {h}\n")
     tiny.put("labels/val/b.txt", "0 0.65 0.2 0.5 0.2\n")
-    seen: list[Studied] = []
+    seen: list[Table] = []
     run(tmp_path, study=seen.append, cache=False)
     back = [k for k in range(8) if (turned(turned(mask)[turn])[k] == mask).all()]
-    table = seen[0].table
+    table = seen[0]
     assert back and all(agree(table, 1, 0, k) for k in back)
     assert not all(agree(table, 1, 0, k) for k in range(8))

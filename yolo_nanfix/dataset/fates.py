@@ -117,19 +117,20 @@ def shared(fate: NDArray[np.uint8], labels: Sequence[str], owns: NDArray[np.bool
     return fate
 
 
-def of_splits(table: Table, config: DataConfig, task: str) -> Fates:
+def of_splits(table: Table) -> Fates:
     """The fate of each split."""
-    if task != "classify":
+    config = table.config
+    if table.task != "classify":
         return {split: _of_split(table, listed, 0) for split, listed in table.splits.items()}
     names = set(config.names.values())
     return {split: _of_split(*_of_known(table, split, config.splits[split][0], names)) for split in table.splits}
 
 
-def left(table: Table, config: DataConfig, task: str, aside: Set[str]) -> Fates:
+def left(table: Table, aside: Set[str]) -> Fates:
     """The fate of each split if a run leaves out some image files."""
     out = np.array([file in aside for file in table.files], np.bool_)
     fate = table.fate | np.where(out, IMAGE_DROPPED, 0).astype(np.uint8)
-    before, after = of_splits(table, config, task), of_splits(replace(table, fate=fate), config, task)
+    before, after = of_splits(table), of_splits(replace(table, fate=fate))
     return {
         split: {**after[split], "dropped": one["dropped"], "aside": one["kept"] - after[split]["kept"]}
         for split, one in before.items()

@@ -53,13 +53,14 @@ def open_all(images: Iterable[tuple[str, str, Stamp]]) -> Iterator[list[Opened]]
     some: list[Opened] = []
     used = pixels = 0
     for file, suffix, stamp in images:
-        whole = suffix in JPEGS and 0 < stamp.size < _MEMORY  # else it may be anything, of any size
-        if some and (len(some) == _TOGETHER or pixels >= _PIXELS or (whole and used + stamp.size >= _MEMORY)):
+        size = stamp[0]
+        whole = suffix in JPEGS and 0 < size < _MEMORY  # else it may be anything, of any size
+        if some and (len(some) == _TOGETHER or pixels >= _PIXELS or (whole and used + size >= _MEMORY)):
             yield some
             some, used, pixels = [], 0, 0
         if whole:
-            some.append(_read_jpeg(file, suffix, stamp, _memory.view[used : used + stamp.size + 1]))
-            used += stamp.size
+            some.append(_read_jpeg(file, suffix, stamp, _memory.view[used : used + size + 1]))
+            used += size
         else:
             some.append((file, suffix, read_header(file, stamp), None))
         header = some[-1][2]
@@ -79,7 +80,7 @@ def _read_jpeg(file: str, suffix: str, stamp: Stamp, room: memoryview) -> Opened
         return bytes(room[: min(count, HEAD_BYTES)]), bytes(room[max(count - 2, 0) : count])
 
     header = read_header(file, stamp, both_ends)
-    return file, suffix, header, room[:count] if count == stamp.size else None
+    return file, suffix, header, room[:count] if count == stamp[0] else None
 
 
 def decode_all(contents: Sequence[Content | None]) -> list[Grey | None]:

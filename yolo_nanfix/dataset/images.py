@@ -124,7 +124,8 @@ class Part(NamedTuple):
 
     def stamp(self, i: int) -> Stamp:
         """The stamp of one image file."""
-        return Stamp(*self.stamps[i].tolist())
+        size, mtime_ns, device, inode, ctime_ns = self.stamps[i].tolist()
+        return size, mtime_ns, device, inode, ctime_ns
 
     def image(self, i: int, header: Header, *, usual: bool = False) -> Image:
         """One image by its header alone."""

@@ -16,7 +16,7 @@ from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.bounded import LIST_BYTES
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.paths import NO_FILE, folder_of, images_among, is_image, labels_beside
-from yolo_nanfix.dataset.scanning import STAMP, Scan, scan, scanned
+from yolo_nanfix.dataset.scanning import STAMP, Scan, scan, scanned, unpack_folders, unpack_names
 from yolo_nanfix.dataset.split_paths import Moved, read_moved
 from yolo_nanfix.dataset.unlisted import siblings, state_below
 from yolo_nanfix.errors import DataError
@@ -44,6 +44,8 @@ class Folders:
     def __init__(self, ahead: Mapping[str, subprocess.Popen[bytes] | Scan] | None = None) -> None:
         """Start with none; `ahead` are those that were listed already, or that other processes are listing."""
         self._listed: dict[str, Scan] = {}
+        self._names: dict[str, list[str]] = {}
+        self._folders: dict[str, list[tuple[str, tuple[int, int]]]] = {}
         self._starts: dict[str, int] = {}  # where the stamps of a folder begin among all
         self._places: dict[str, dict[str, int]] = {}
         self._stamps = [STAMP.pack(*NO_FILE)]  # of all folders; those of nothing come first
@@ -59,14 +61,22 @@ class Folders:
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
-        return self._list(folder).names()
+        if folder not in self._names:
+            self._names[folder] = unpack_names(self._list(folder)[0])
+        return self._names[folder]
+
+    def _below(self, folder: str) -> list[tuple[str, tuple[int, int]]]:
+        """The folders in a folder, except hidden ones: name, and device and inode."""
+        if folder not in self._folders:
+            self._folders[folder] = unpack_folders(self._list(folder)[2])
+        return self._folders[folder]
 
     def entries(self, folder: str) -> list[str]:
         """The names of all that is in a folder, folders too; none if it was not listed, or could not be."""
-        held = self._listed.get(folder)
-        if held is None:
+        if folder not in self._listed:
             return []
-        return [*held.names(), *(name for name, _ in held.folders()), *held.hidden_folders()]
+        hidden = (line.partition(":")[2] for line in unpack_names(self._listed[folder][3]))
+        return [*self.names(folder), *(name for name, _ in self._below(folder)), *hidden]
 
     def stamps(self) -> NDArray[np.int64]:
         """(M, 5) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
@@ -77,9 +87,8 @@ class Folders:
     def rows(self, folder: str, names: Sequence[str]) -> list[int]:
         """The rows of `stamps` of files by name in a folder; 0 for what does not exist."""
         if folder not in self._places:
-            held = self._list(folder).names()
-            start = self._starts[folder]
-            self._places[folder] = dict(zip(held, range(start, start + len(held)), strict=True))
+            names_there, start = self.names(folder), self._starts[folder]
+            self._places[folder] = dict(zip(names_there, range(start, start + len(names_there)), strict=True))
         return list(map(self._places[folder].get, names, repeat(0)))
 
     def visit(self, config: DataConfig) -> None:
@@ -116,10 +125,9 @@ class Folders:
         """
         found: list[str] = []
         for here in self._walk(folder):
-            held = self._list(here)
             head = here if here.endswith(os.sep) else here + os.sep
-            found += [head + name for name in images_among(held.names()) if name[0] != "."]
-            found += [head + name for name, _ in held.folders() if is_image(name)]
+            found += [head + name for name in images_among(self.names(here)) if name[0] != "."]
+            found += [head + name for name, _ in self._below(here) if is_image(name)]
         return found
 
     def _walk(self, folder: str) -> Iterator[str]:
@@ -129,7 +137,7 @@ class Folders:
         while waiting:
             here = waiting.pop()
             yield here
-            for name, identity in self._list(here).folders():
+            for name, identity in self._below(here):
                 met[identity] += 1
                 if met[identity] <= LOOPS:
                     waiting.append(here + name if here.endswith(os.sep) else f"{here}{os.sep}{name}")
@@ -138,9 +146,9 @@ class Folders:
     def digests(self) -> tuple[str, str]:
         """Two hashes of all that was listed so far: equal if no file came or went, and if none changed either."""
         state = xxh3_128()
-        for folder, held in self._listed.items():
-            below = "\0".join((folder, *(name for name, _ in held.folders())))
-            state.update(b"\0\0".join((os.fsencode(below), held.packed, held.odd, held.hidden)))
+        for folder, (names, odd, _, hidden, _) in self._listed.items():
+            below = "\0".join((folder, *(name for name, _ in self._below(folder))))
+            state.update(b"\0\0".join((os.fsencode(below), names, odd, hidden)))
         for name, content in self._lists.items():
             state.update(os.fsencode(name) + b"\0" + content)
         names_alone = state.hexdigest()
@@ -152,10 +160,11 @@ class Folders:
         if folder in self._listed:
             return self._listed[folder]
         ahead = self._ahead.pop(folder, None)
-        found = (ahead if ahead is None or isinstance(ahead, Scan) else scanned(ahead)) or scan(folder)
+        found = (ahead if ahead is None or isinstance(ahead, tuple) else scanned(ahead)) or scan(folder)
         self._listed[folder], self._starts[folder] = found, self.count
-        self._stamps.append(found.stamps)
-        self.count += len(found.stamps) // STAMP.size
+        stamps = found[-1]
+        self._stamps.append(stamps)
+        self.count += len(stamps) // STAMP.size
         return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
 """Text files beside labels that are none: lists of classes or images."""
@@ -76,31 +75,20 @@ def is_image(name: str) -> bool:
     return "." in name and name.rpartition(".")[2].lower() in SUFFIX_FORMATS
 
 
-class Stamp(NamedTuple):
-    """What the file system says of a file.
+Stamp = tuple[int, int, int, int, int]
+"""What the file system says of a file: size, time of change, device, inode and time of status change.
 
-    Attributes:
-        size: bytes.
-        mtime_ns: nanoseconds of the last change; programs may set it (unpacked files get the times in the archive), so
-            a changed file of the same size may have the old time.
-        device, inode: its device, and its number there; a file that is written again may get the old number.
-        ctime_ns: nanoseconds of the last change of content or entry, which programs cannot set.
-    """
-
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
-    ctime_ns: int = 0
-
-
-NO_FILE = Stamp(0, 0, 0, 0)
+Both times are in nanoseconds. Programs may set the time of change (unpacked files get the times in the archive), so a
+changed file of the same size may have the old one, and a file that is written again may get the old inode; the time of
+status change they cannot set.
+"""
+NO_FILE: Stamp = (0, 0, 0, 0, 0)
 """The stamp of a file that does not exist, or is not a regular one."""
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """The stamp of a file; device and inode as signed 64-bit numbers, for columns."""
-    return Stamp(status.st_size, status.st_mtime_ns, _signed(status.st_dev), _signed(status.st_ino), status.st_ctime_ns)
+    return status.st_size, status.st_mtime_ns, _signed(status.st_dev), _signed(status.st_ino), status.st_ctime_ns
 
 
 def _signed(number: int) -> int:

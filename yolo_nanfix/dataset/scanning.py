@@ -23,49 +23,27 @@ STAMP = struct.Struct("=qqQQq")
 _LENGTHS = struct.Struct("=5Q")
 
 
-class Scan:
-    """The entries of a folder, in the order of the system.
+Scan = tuple[bytes, bytes, bytes, bytes, bytes]
+"""The entries of a folder, in the order of the system, packed; each name is followed by a zero byte:
 
-    Attributes:
-        packed: the names of everything but folders, each followed by a zero byte.
-        odd: those of them that are no regular files, likewise.
-        below: the folders in it that are not hidden, likewise, each as device, inode and name between colons.
-        hidden: the hidden folders in it, likewise, each as the nanoseconds of its last changes, and its name; they are
-            not listed themselves.
-        stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and inode, and nanoseconds of the
-            last change of the entry; 0 for the odd ones.
-    """
+- the names of everything but folders (`unpack_names`);
+- those of them that are no regular files;
+- the folders in it that are not hidden, each as device, inode and name between colons (`unpack_folders`);
+- the hidden folders in it, each as the nanoseconds of its last changes, and its name; they are not listed themselves;
+- of each name a `STAMP`: bytes, nanoseconds of the last change, device and inode, and nanoseconds of the last change of
+  the entry; 0 for those that are no regular files.
+"""
 
-    __slots__ = ("_folders", "_names", "below", "hidden", "odd", "packed", "stamps")
 
-    def __init__(self, packed: bytes, odd: bytes, below: bytes, hidden: bytes, stamps: bytes) -> None:
-        """Take the packed parts.
+def unpack_names(packed: bytes) -> list[str]:
+    """Names as text."""
+    return os.fsdecode(packed).split("\0")[:-1]
 
-        Raises:
-            ValueError: there are not as many stamps as names.
-        """
-        self.packed, self.odd, self.below, self.hidden, self.stamps = packed, odd, below, hidden, stamps
-        self._names: list[str] | None = None
-        self._folders: list[tuple[str, tuple[int, int]]] | None = None
-        if len(stamps) != STAMP.size * packed.count(b"\0"):
-            raise ValueError("not whole")
 
-    def names(self) -> list[str]:
-        """The names, as text."""
-        if self._names is None:
-            self._names = os.fsdecode(self.packed).split("\0")[:-1]
-        return self._names
-
-    def folders(self) -> list[tuple[str, tuple[int, int]]]:
-        """The folders in it: name, and device and inode."""
-        if self._folders is None:
-            lines = (line.split(":", 2) for line in os.fsdecode(self.below).split("\0")[:-1])
-            self._folders = [(name, (int(device), int(number))) for device, number, name in lines]
-        return self._folders
-
-    def hidden_folders(self) -> list[str]:
-        """The names of the hidden folders in it."""
-        return [line.partition(":")[2] for line in os.fsdecode(self.hidden).split("\0")[:-1]]
+def unpack_folders(packed: bytes) -> list[tuple[str, tuple[int, int]]]:
+    """Folders: name, and device and inode."""
+    lines = (line.split(":", 2) for line in unpack_names(packed))
+    return [(name, (int(device), int(inode))) for device, inode, name in lines]
 
 
 def scan(folder: str) -> Scan:
@@ -98,7 +76,7 @@ def scan(folder: str) -> Scan:
             continue
         names.append(name)
         end += STAMP.size
-    return Scan(_joined(names), _joined(odd), _joined(below), _joined(hidden), bytes(memoryview(stamps)[:end]))
+    return _joined(names), _joined(odd), _joined(below), _joined(hidden), bytes(memoryview(stamps)[:end])
 
 
 def _joined(lines: list[bytes]) -> bytes:
@@ -133,9 +111,11 @@ def scanned(process: subprocess.Popen[bytes]) -> Scan | None:
         for length in () if process.returncode else _LENGTHS.unpack_from(data):
             parts.append(data[at : at + length])
             at += length
-        return Scan(*parts) if at == len(data) else None
-    except (struct.error, TypeError, ValueError):
+        names, odd, below, hidden, stamps = parts
+    except (struct.error, ValueError):
         return None
+    whole = at == len(data) and len(stamps) == STAMP.size * names.count(b"\0")
+    return (names, odd, below, hidden, stamps) if whole else None
 
 
 def start(folders: Iterable[str]) -> dict[str, subprocess.Popen[bytes] | Scan]:
@@ -155,8 +135,7 @@ def start(folders: Iterable[str]) -> dict[str, subprocess.Popen[bytes] | Scan]:
 
 
 def _pack(found: Scan) -> bytes:
-    parts = (found.packed, found.odd, found.below, found.hidden, found.stamps)
-    return b"".join((_LENGTHS.pack(*map(len, parts)), *parts))
+    return b"".join((_LENGTHS.pack(*map(len, found)), *found))
 
 
 def _listed_from_within(folder: str) -> Scan:

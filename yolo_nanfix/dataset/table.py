@@ -1,12 +1,12 @@
 """The dataset as columns, one row per image and one per label row, for rules over the whole set.
 
-All of it can be cached in a file and read back without the dataset.
+All columns can be cached in a file and read back without the dataset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.config import DataConfig
 
 T = TypeVar("T", bound=np.generic)
+
+
+Where = Callable[[int], tuple[int | None, str]]
+"""From the number of a row in an annotation file to its line (None if unknown) and its name in messages."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class Table:
         row_line: (R,) int32, 1-based line in its label file.
         row_cls: (R,) float32, class.
         row_box: (R, 4) float32, x, y, w, h normalised; for a polygon, of the box around it.
+        config: the data.yaml, or the values used instead.
+        task: the task whose labels were read.
+        where: for each annotation file the names of its rows in findings; else they are named by line.
     """
 
     files: tuple[str, ...]
@@ -75,6 +82,9 @@ class Table:
     row_line: NDArray[np.int32]
     row_cls: NDArray[np.float32]
     row_box: NDArray[np.float32]
+    config: DataConfig
+    task: str
+    where: Mapping[str, Where]
 
     @cached_property
     def members(self) -> Mapping[str, NDArray[np.int64]]:
@@ -155,26 +165,5 @@ class Table:
         return self.split_names[int(self.split[image])]
 
 
-Where = Callable[[int], tuple[int | None, str]]
-"""From the number of a row in an annotation file to its line (None if unknown) and its name in messages."""
-
-
-@dataclass(frozen=True)
-class Studied:
-    """One dataset.
-
-    Attributes:
-        config: its data.yaml, or the values used instead.
-        task: the task whose labels were read.
-        table: its images and rows.
-        where: for each annotation file the names of its rows in findings; else they are named by line.
-    """
-
-    config: DataConfig
-    task: str
-    table: Table
-    where: Mapping[str, Where] = field(default_factory=dict)
-
-
-Study = Callable[[Studied], None]
+Study = Callable[[Table], None]
 """A function that is called once for each dataset that was linted."""

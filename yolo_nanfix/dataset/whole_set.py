@@ -11,7 +11,7 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import fates
 from yolo_nanfix.dataset.images import Columns, Images
 from yolo_nanfix.dataset.labels import Labels
-from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.table import Table, Where
 
 
 def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, deep: bool) -> Columns:
@@ -39,6 +39,7 @@ def tabulate(
     parts: Sequence[tuple[Images, Labels]],
     config: DataConfig,
     task: str,
+    where: Mapping[str, Where],
 ) -> Table:
     """The table of a dataset that was read whole.
 
@@ -48,6 +49,7 @@ def tabulate(
         parts: the images and their label rows, in parts, as `pieces` gives them.
         config: its data.yaml, or the values used instead.
         task: `detect`, `segment`, `pose` or `obb`.
+        where: how the rows of annotation files are called.
     """
     number = {name: i for i, name in enumerate(splits)}
     deep = any(image.looks for image in images)
@@ -64,6 +66,9 @@ def tabulate(
         splits={name: np.array(listed, np.int32) for name, listed in splits.items()},
         labelled=np.array([image.labelled for image in images], np.bool_),
         **found,
+        config=config,
+        task=task,
+        where=where,
     )
 
 

@@ -178,7 +178,7 @@ def assemble(
     return found, {**columns, **_woven(rows, new, np.flatnonzero(changed).astype(np.int32))}
 
 
-def table_of(survey: Survey, columns: Columns) -> Table:
+def table_of(survey: Survey, columns: Columns, context: Context) -> Table:
     """A dataset as the rules over the whole set see it."""
     if not survey.owns.all():
         columns = {**columns, "fate": shared(np.asarray(columns["fate"], np.uint8), survey.labels, survey.owns)}
@@ -190,6 +190,9 @@ def table_of(survey: Survey, columns: Columns) -> Table:
         splits=survey.splits,
         labelled=survey.labelled,
         **columns,
+        config=context[0],
+        task=context[1].settled,
+        where={},
     )
 
 

@@ -20,7 +20,7 @@ from yolo_nanfix.dataset.formats.build import Annotated
 from yolo_nanfix.dataset.index import pack, survey, unpack
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
-from yolo_nanfix.dataset.table import Studied, Study, Table, Where
+from yolo_nanfix.dataset.table import Study, Table, Where
 from yolo_nanfix.dataset.whole_set import pieces, tabulate
 from yolo_nanfix.findings import FATES, Finding, Place, Report, Skip
 from yolo_nanfix.linting import cache
@@ -81,10 +81,10 @@ def check(
             "found": pack_found(hits),
         }
         cache.save_columns(place, {**columns, **own}, texts)
-    table = table_of(seen, columns)
+    table = table_of(seen, columns, (config, options))
     if study is not None:
-        study(Studied(config, options.settled, table))
-    fates = of_splits(table, config, options.settled)
+        study(table)
+    fates = of_splits(table)
     asked = {rule: rule.skipped(options) for rule in all_rules()}
     in_set = {"survey": seen, "folders": folders, "fates": fates, "notes": ()}
     findings = _all_findings(config, options, table, asked, in_set, _in_files(hits, table), [])
@@ -96,16 +96,16 @@ def check_annotations(annotated: Annotated, study: Study | None = None) -> Repor
     """The report on annotation files: the rules about them, and those about images, rows, classes and splits."""
     config, options = annotated.config, annotated.options
     parts = list(pieces(annotated.images, annotated.labels))
-    table = tabulate(annotated.images, annotated.splits, parts, config, options.settled)
+    table = tabulate(annotated.images, annotated.splits, parts, config, options.settled, annotated.where)
     if study is not None:
-        study(Studied(config, options.settled, table, annotated.where))
+        study(table)
     asked = {rule: NOT_IN_ANNOTATIONS.get(rule.code[:2]) or rule.skipped(options) for rule in all_rules()}
     found: list[Finding] = []
     causes: list[tuple[str, Hit]] = []
     for images, labels in parts:
         facts = about_files(images, labels, config, options)
         found += _ask((rule for rule, why in asked.items() if why is None and rule.about_files), facts, causes)
-    in_set = {"fates": of_splits(table, config, options.settled), "notes": annotated.notes}
+    in_set = {"fates": of_splits(table), "notes": annotated.notes}
     findings = _all_findings(config, options, table, asked, in_set, found, causes, annotated.where)
     return _report(config, options, table, asked, findings, annotated.basis)
 

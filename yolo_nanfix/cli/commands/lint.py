@@ -199,7 +199,7 @@ def _once(data: str | None, options: Mapping[str, Any], args: argparse.Namespace
     """Lint, fix with `--fix`, and write the output file."""
     from yolo_nanfix import api
 
-    studied: list[api.Studied] = []
+    studied: list[api.Table] = []
     study = studied.append if args.output_format == "html" else None
     with output.bar(args.quiet) as progress:
         lint = partial(api.lint, data, **options, progress=progress, study=study)

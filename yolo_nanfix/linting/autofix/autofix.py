@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.grounds import ground as ground_of
 from yolo_nanfix.dataset.grounds import too_wide
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.table import Studied, Table
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, Safety
@@ -158,9 +158,9 @@ def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: boo
 
 def _whole_set(report: Report, remember: bool) -> Whole:
     """The dataset as it is now; unchanged files are not read again."""
-    studied: list[Studied] = []
+    studied: list[Table] = []
     run(report.data, options=options_of(report), study=studied.append, cache=remember)
-    table, config = studied[0].table, studied[0].config
+    table = studied[0]
     number = {file: i for i, file in enumerate(table.files)}
 
     def held(image: str) -> list[float]:
@@ -171,7 +171,7 @@ def _whole_set(report: Report, remember: bool) -> Whole:
     splits = {split: [table.files[i] for i in images.tolist()] for split, images in table.members.items()}
     home = table.of_rows(table.split)
     classes = {s: Counter(table.row_cls[home == i].tolist()) for i, s in enumerate(table.split_names)}
-    return Whole(_label_files(table), splits, int(table.lines.sum()), classes, config.nc, held)
+    return Whole(_label_files(table), splits, int(table.lines.sum()), classes, table.config.nc, held)
 
 
 def _label_files(table: Table) -> tuple[LabelFile, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.table import Studied, Table
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.report.html.dataset_facts import Counted
 from yolo_nanfix.report.words import grouped
 from yolo_nanfix.scene import plain
@@ -36,16 +36,15 @@ LONGEST_LABEL = 20
 """Characters of a label; the table below the bars has all of it."""
 
 
-def charts(studied: Studied) -> tuple[Counted, ...]:
+def charts(table: Table) -> tuple[Counted, ...]:
     """The distributions of a dataset; without labels only those of images."""
-    return tuple(chart for chart in _all(studied) if any(map(sum, chart.counts.values())))
+    return tuple(chart for chart in _all(table) if any(map(sum, chart.counts.values())))
 
 
-def _all(studied: Studied) -> Iterator[Counted]:
-    table = studied.table
+def _all(table: Table) -> Iterator[Counted]:
     rows = {split: table.rows_in(split) for split in table.members}
     if len(table.row_image):
-        yield _classes(studied, rows)
+        yield _classes(table, rows)
         yield _objects(table)
         sides, aspects = _boxes(table)
         kinds = _ranges(_SIDES, " px")
@@ -65,9 +64,9 @@ def _all(studied: Studied) -> Iterator[Counted]:
     yield _image_sizes(table)
 
 
-def _classes(studied: Studied, rows: Mapping[str, NDArray[np.bool_]]) -> Counted:
+def _classes(table: Table, rows: Mapping[str, NDArray[np.bool_]]) -> Counted:
     """Objects of each class; the most frequent ones if there are too many classes to show."""
-    table, names = studied.table, studied.config.names
+    names = table.config.names
     found = {split: Counter(table.row_cls[chosen].tolist()) for split, chosen in rows.items()}
     total: Counter[float] = sum(found.values(), Counter())
     known = [float(number) for number in sorted(names)]

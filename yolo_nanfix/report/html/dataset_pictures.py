@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.config import Layout
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.table import Studied
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, RuleText, Safety
 from yolo_nanfix.report.html.dataset_charts import charts
@@ -43,7 +43,7 @@ _LARGEST_CLASS, _FAR = 1e6, 2.0
 
 def gather(
     report: Report,
-    studied: Sequence[Studied],
+    studied: Sequence[Table],
     rules: Sequence[RuleText],
     fixes: Mapping[str, tuple[Safety, str]],
     progress: OnPicture | None = None,
@@ -78,9 +78,9 @@ def gather(
     )
 
 
-def is_yolo(studied: Studied) -> bool:
+def is_yolo(table: Table) -> bool:
     """Whether the labels are in text files, one for each image, with a row in each line."""
-    config = studied.config
+    config = table.config
     yaml = config.yaml_file.suffix.lower() in (".yaml", ".yml")
     return yaml or config.layout not in (Layout.YAML, Layout.CLASS_FOLDERS)
 
@@ -88,42 +88,42 @@ def is_yolo(studied: Studied) -> bool:
 class Rows:
     """The label rows of the images of one dataset, and the classes that findings are about."""
 
-    def __init__(self, studied: Studied) -> None:
-        self.studied = studied
-        self.image = {file: number for number, file in enumerate(studied.table.files)}
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.image = {file: number for number, file in enumerate(table.files)}
         self._latest: tuple[int, Lines, tuple[str, ...]] = (-1, {}, ())
 
     def label(self, row: int) -> str:
         """The name of a row's class; empty if its number is no class."""
-        value = float(self.studied.table.row_cls[row])
+        value = float(self.table.row_cls[row])
         if not abs(value) <= _LARGEST_CLASS or value != int(value):  # nan is no such number
             return ""
-        return plain(self.studied.config.names.get(int(value), f"class {int(value)}"))
+        return plain(self.table.config.names.get(int(value), f"class {int(value)}"))
 
     def number(self, row: int) -> int:
         """The number of a row in outlines: its line, or its place in the table plus 1."""
-        return int(self.studied.table.row_line[row]) if is_yolo(self.studied) else int(row) + 1
+        return int(self.table.row_line[row]) if is_yolo(self.table) else int(row) + 1
 
     def about(self, finding: Finding) -> About:
         """What a finding about an image of this dataset is about."""
         lines, classes = self._lines(self.image[finding.image or ""])
         line = finding.place.line
-        if finding.place.file == finding.image or (line is None and not self.studied.where):
+        if finding.place.file == finding.image or (line is None and not self.table.where):
             return About(0, classes)
         for called, row in lines.get(line, ()):
             if finding.values.get("entry", "") == called:
                 label = self.label(row)
                 return About(self.number(row), (label,) if label else classes)
-        return About(line or 0 if is_yolo(self.studied) else 0, classes)
+        return About(line or 0 if is_yolo(self.table) else 0, classes)
 
     def _lines(self, image: int) -> tuple[Lines, tuple[str, ...]]:
         """The rows of an image by line, with the value `entry` of their findings; and the classes of the image."""
         if self._latest[0] != image:
             lines: Lines = {}
-            rows = self.studied.table.rows_of(image)
-            where = self.studied.where.get(self.studied.table.labels[image])
+            rows = self.table.rows_of(image)
+            where = self.table.where.get(self.table.labels[image])
             for row in rows.tolist():
-                line = int(self.studied.table.row_line[row])
+                line = int(self.table.row_line[row])
                 place, called = where(line) if where else (line, "")
                 lines.setdefault(place, []).append((called, row))
             self._latest = (image, lines, tuple(dict.fromkeys(filter(None, map(self.label, rows)))))
@@ -132,8 +132,8 @@ class Rows:
     def shapes(self, image: int, size: tuple[int, int]) -> Iterable[Shape]:
         """The boxes of an image in pixels, for labels of annotation files."""
         width, height = size
-        for row in self.studied.table.rows_of(image):
-            x, y, w, h = map(float, self.studied.table.row_box[row])
+        for row in self.table.rows_of(image):
+            x, y, w, h = map(float, self.table.row_box[row])
             if all(abs(value) <= _FAR for value in (x, y, w, h)):
                 w, h = abs(w) / 2, abs(h) / 2
                 box = ((x - w) * width, (y - h) * height, (x + w) * width, (y + h) * height)
@@ -184,13 +184,12 @@ def _pictures(
 
 
 def _scene(image: str, found: Sequence[Finding], rows: Rows, within: Within) -> Scene:
-    studied = rows.studied
-    config = studied.config
-    label_of = label_path if is_yolo(studied) and studied.task != "classify" else lambda image: ""
+    table, config = rows.table, rows.table.config
+    label_of = label_path if is_yolo(table) and table.task != "classify" else lambda image: ""
     data, root = str(config.yaml_file), str(config.root)
-    album = Album(data, studied.task, root, within, config.names, config.kpt_shape, label_of)
+    album = Album(data, table.task, root, within, config.names, config.kpt_shape, label_of)
     scene = scene_of(image, found, album)
-    if is_yolo(studied) or not scene.width:
+    if is_yolo(table) or not scene.width:
         return scene
     return scene._replace(shapes=tuple(rows.shapes(rows.image[image], size_of(image, within))))
 
