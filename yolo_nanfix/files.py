@@ -184,10 +184,7 @@ HEADER_TEXTS = 1 << 21
 
 
 def check_safetensors_header(path: str | Path) -> None:
-    """Refuse a header that would fill the memory, before anything parses it.
-
-    Args:
-        path: a safetensors file.
+    """Refuse a header of a safetensors file that would fill the memory, before anything parses it.
 
     Raises:
         ValueError: the header is larger, or has more entries, than any that the guard writes.
@@ -214,11 +211,7 @@ _counter = count()
 def file(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """A new, empty file beside `path` to write to; at the end of the block it is renamed to `path`.
 
-    Temporary files of dead processes for the same path are removed first.
-
-    Args:
-        path: the file to write.
-        mode: permission bits, before the umask.
+    Temporary files of dead processes for the same path are removed first. `mode` is before the umask.
 
     Raises:
         OSError: it cannot be written; then no temporary file remains, and `path` is as it was.
@@ -323,15 +316,7 @@ def waiting(path: Path) -> Path | None:
 
 
 def clear_leftovers(parent: Path, of: str | None = None) -> int:
-    """Remove temporary files of dead processes in a folder; this never raises.
-
-    Args:
-        parent: the folder; its subfolders are not searched.
-        of: only those for the file or folder of this name.
-
-    Returns:
-        The number of files and folders that were removed.
-    """
+    """Remove temporary files of dead processes in a folder, or those `of` one name; returns how many. Never raises."""
     return sum(_remove(path) for path in _dead(parent, of))
 
 
@@ -394,11 +379,7 @@ def _is_dead(descriptor: int, path: Path, *, is_ours: bool) -> bool:
 
 
 def _open_entry(path: Path) -> int:
-    """A file or folder, opened so that it can be locked.
-
-    Raises:
-        OSError: it cannot be opened, or is a link.
-    """
+    """A file or folder, opened so that it can be locked."""
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         return os.open(path, os.O_RDWR | flags)

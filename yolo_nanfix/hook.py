@@ -23,9 +23,7 @@ from yolo_nanfix.patching.children import SITE, STATE, ImportHook
 def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment in which each Python process patches ultralytics when it imports it.
 
-    Args:
-        settings: keyword arguments of `patch(...)`.
-        environ: the environment to start from; the process's own if None.
+    `settings` are keyword arguments of `patch(...)`; `environ` is the process's own if None.
     """
     base = dict(os.environ if environ is None else environ)
     paths = [str(SITE), *filter(None, base.get("PYTHONPATH", "").split(os.pathsep))]

@@ -71,11 +71,7 @@ def _kinds(cls: type) -> dict[str, Any]:
 
 
 def _read(kind: Any, value: Any, what: str) -> Any:
-    """A value of JSON as a value of a type, which may be generic.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """A value of JSON as a value of a type, which may be generic; raises ValueError where it is none."""
     if NoneType in get_args(kind):
         (kind,) = set(get_args(kind)) - {NoneType}
     inner = get_args(kind)

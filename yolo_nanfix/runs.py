@@ -267,28 +267,20 @@ def error_of(report: Mapping[str, Any]) -> BaseException:
 
 
 def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
-    """Train without guard, and write the report."""
-    try:
-        training.start(model, arguments)
-    except BaseException:
-        _unguarded(model, finished=False)
-        raise
-    _unguarded(model, finished=True)
-
-
-def _unguarded(model: Any, *, finished: bool) -> None:
-    """Write the report of a run without guard, which has no counts of the guard."""
+    """Train without guard, and write the report, which has no counts of the guard."""
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.patching import tally
 
-    trainer = getattr(model, "trainer", None)
-    if trainer is None:
-        return
     recorder = Recorder()
-    recorder.finished, recorder.pretrained = finished, run_listener.pretrained(trainer)
-    with stopping.later():
-        run_listener.write_report(trainer, recorder, api.status().as_dict(), {})
-    tally.clear()
+    try:
+        training.start(model, arguments)
+        recorder.finished = True
+    finally:
+        if (trainer := getattr(model, "trainer", None)) is not None:
+            recorder.pretrained = run_listener.pretrained(trainer)
+            with stopping.later():
+                run_listener.write_report(trainer, recorder, api.status().as_dict(), {})
+            tally.clear()
 
 
 def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping[str, Any], *, guarded: bool) -> Run:

@@ -150,41 +150,28 @@ def load_settings(known: Iterable[str], *, belongs: Belongs = nobodys, trust: bo
         UsageError: a file cannot be read, or a name is unknown (with the nearest known one).
     """
     names = (*LISTS, "guard", *known)
-    files, not_taken, layers = _from_files(Path.cwd(), belongs, trust or trusts())
-    values: dict[str, Any] = {}
-    origins: dict[str, Origin] = {}
-    for source, found in (*layers, (PREFIX, _from_environment())):
-        for name, value in found.items():
-            variable = f"{PREFIX}{name.upper()}"
-            in_file = Origin(files[-1].file, name, f"{source}: {name}") if source != PREFIX else None
-            origins[name] = in_file or Origin(variable, "", variable)
-            if name not in names:
-                raise UsageError(f"{origins[name].text} is not a setting; {nearest(name, names)}")
-            values[name] = _patch_names(origins[name].text, value) if name in LISTS else value
-    return Settings(values, origins, files, not_taken)
-
-
-_Layer = tuple[str, Mapping[str, Any]]
-
-
-def _from_files(
-    folder: Path, belongs: Belongs, trust: bool
-) -> tuple[tuple[SettingsFile, ...], tuple[Override, ...], list[_Layer]]:
-    """The files that were read, the settings of the dataset's files that were not taken, and the layer that counts."""
+    trust = trust or trusts()
     files: list[SettingsFile] = []
     not_taken: list[Override] = []
-    for file, source, table in _tables(folder):
+    given: list[tuple[str, Any, Origin]] = []
+    for file, source, table in _tables(Path.cwd()):
         if table and set(table) <= {LINT}:
             continue
-        own = {name: value for name, value in table.items() if name != LINT}
         of_dataset = belongs(file)
         files.append(SettingsFile(str(file), "training", of_dataset, trust or not of_dataset))
+        own = {name: value for name, value in table.items() if name != LINT}
         if files[-1].trusted:
-            return tuple(files), tuple(not_taken), [(source, own)]
-        not_taken += (
-            Override(What.OPTION, str(file), name, value=as_text(value), taken=False) for name, value in own.items()
-        )
-    return tuple(files), tuple(not_taken), []
+            given += ((name, value, Origin(str(file), name, f"{source}: {name}")) for name, value in own.items())
+            break
+        not_taken += (Override(What.OPTION, str(file), name, value=as_text(v), taken=False) for name, v in own.items())
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for name, value, origin in (*given, *_from_environment()):
+        if name not in names:
+            raise UsageError(f"{origin.text} is not a setting; {nearest(name, names)}")
+        origins[name] = origin
+        values[name] = _patch_names(origin.text, value) if name in LISTS else value
+    return Settings(values, origins, tuple(files), tuple(not_taken))
 
 
 def as_text(value: Any) -> str:
@@ -209,11 +196,7 @@ def _tables(folder: Path) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
 
 
 def _loaded(path: Path, load: Callable[[str], Any]) -> Any:
-    """What a settings file holds.
-
-    Raises:
-        UsageError: it is not a regular file, cannot be read, is far too large, or is not UTF-8, TOML or YAML.
-    """
+    """What a settings file holds, a regular file of bounded size in UTF-8; anything else is a UsageError."""
     try:
         content = ANYWHERE.read(path, LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
@@ -229,16 +212,15 @@ def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
     raise UsageError(f"{path}: the settings must be a mapping of names to values, not {shown(value)}")
 
 
-def _from_environment() -> Mapping[str, Any]:
-    found = {}
+def _from_environment() -> Iterator[tuple[str, Any, Origin]]:
     for variable, text in os.environ.items():
         if variable.startswith(PREFIX) and variable not in NO_SETTINGS:
             name = variable.removeprefix(PREFIX).lower()
             try:
-                found[name] = text.split(",") if name in LISTS else _scalar(name, text)
+                value = text.split(",") if name in LISTS else _scalar(name, text)
             except safe_yaml.NotYaml as error:
                 raise UsageError(f"{variable}={shown(text)} is not a value") from error
-    return found
+            yield name, value, Origin(variable, "", variable)
 
 
 def _scalar(name: str, text: str) -> Any:

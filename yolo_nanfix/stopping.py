@@ -155,11 +155,7 @@ def wait(seconds: float) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Let the system kill this process when its parent ends (on Linux); exit at once if it has ended already.
-
-    Args:
-        parent: the process ID of the parent.
-    """
+    """Let the system kill this process when its parent ends (on Linux); exit at once if it has ended already."""
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
@@ -292,11 +288,7 @@ def break_off_waiting() -> None:
 
 @contextmanager
 def passed_on(to: Callable[[int], bool]) -> Iterator[None]:
-    """In a `with` block, a signal is forwarded to another process in place of being raised.
-
-    Args:
-        to: forwards it; called in the handler with the number of the signal. False if there is no such process.
-    """
+    """In a `with` block, `to` forwards a signal, by its number, to another process; it is raised if that is False."""
     _handling.children = to
     break_off_waiting()
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import PatchRefused, UsageError
 from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
+from yolo_nanfix.json_values import JsonValue
 from yolo_nanfix.overrides import NO_OVERRIDES, Override, Overrides, What
 from yolo_nanfix.patching import children
 from yolo_nanfix.settings import Settings, as_text, load_settings, nobodys, trusts
@@ -33,7 +34,7 @@ _announced: list[Overrides] = []
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(JsonValue):
     """What is in force.
 
     Attributes:
@@ -61,19 +62,9 @@ class Status:
         return "\n".join([f"ultralytics {self.ultralytics}", *rows, f"{'guard':<32}{guard}"])
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        patches = {
-            p.name: {"state": p.state, "reason": p.reason, "params": dict(p.params), "counted": p.counted}
-            for p in self.patches
-        }
-        return {
-            "ultralytics": self.ultralytics,
-            "patches": patches,
-            "guard": vars(self.guard) if self.guard else None,
-            "guard_refused": self.guard_refused,
-            "guard_off": self.guard_off,
-            "settings": self.settings.as_dict(),
-        }
+        """A JSON-ready dict, with the patches by name."""
+        held = super().as_dict()
+        return {**held, "patches": {patch.pop("name"): patch for patch in held["patches"]}}
 
 
 @dataclass(frozen=True)
@@ -332,11 +323,7 @@ def _settings_of(data: str | Path | None, trust: bool) -> Settings:
 
 
 def _default_set(settings: Settings, call: PatchCall) -> engine.Choice:
-    """The changes to the default set by settings and call.
-
-    Raises:
-        UsageError: the call both enables and disables a patch.
-    """
+    """The changes to the default set by settings and call."""
     from yolo_nanfix.patching import engine
 
     if both := set(call.enable) & set(call.disable):
@@ -351,11 +338,7 @@ def _default_set(settings: Settings, call: PatchCall) -> engine.Choice:
 
 
 def _wants_guard(settings: Settings, call: PatchCall) -> bool | None:
-    """Whether to guard; None to leave the guard as it is.
-
-    Raises:
-        UsageError: the setting is neither true nor false.
-    """
+    """Whether to guard; None to leave the guard as it is."""
     if call.named or call.guard is not None:
         return call.guard
     wanted = settings.values.get("guard", True)

@@ -73,9 +73,7 @@ def check_arguments(overrides: Mapping[str, Any]) -> None:
 def load_model(model: Any, task: str | None) -> Any:
     """Ultralytics' `YOLO` object for a weights file, a model yaml or a release asset's name.
 
-    Args:
-        model: `model=` as given, or None for Ultralytics' own default for the task.
-        task: `task=` as given, or None to take the model's.
+    Without a model it is Ultralytics' own default for the task; without a task it is the model's.
 
     Raises:
         UsageError: there is no such file, it cannot be read, or it is not a model.

@@ -48,11 +48,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises errors, so that all are printed in the same way."""
 
     def error(self, message: str) -> NoReturn:
-        """Show the usage and raise.
-
-        Raises:
-            UsageError: always.
-        """
+        """Show the usage, and raise `UsageError`."""
         self.print_usage(sys.stderr)
         raise UsageError(cut(message, LONGEST_ERROR))
 

@@ -131,12 +131,7 @@ def lr_find(
 
 
 def _refuse_impossible(data: str | Path, arguments: Mapping[str, Any]) -> None:
-    """Check the arguments and data.yaml before a model is loaded or downloaded.
-
-    Raises:
-        UsageError: an argument cannot be used.
-        DataError: a split of data.yaml that training reads is empty or missing.
-    """
+    """Check the arguments and data.yaml before a model is loaded or downloaded."""
     from yolo_nanfix.dataset.config import read_config
 
     for name in OURS:

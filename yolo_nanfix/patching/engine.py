@@ -14,6 +14,7 @@ import torch
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import Card, Value, load_all
 from yolo_nanfix.errors import PatchRefused, UsageError, nearest
+from yolo_nanfix.json_values import JsonValue
 from yolo_nanfix.patching import children, cover, stack, tally
 from yolo_nanfix.patching.fix import Fix
 from yolo_nanfix.patching.fixes import load_fixes
@@ -22,7 +23,7 @@ Undo = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class PatchState:
+class PatchState(JsonValue):
     """The state of one patch, as `status()` reports it.
 
     Attributes:
@@ -261,11 +262,7 @@ def _wrap_targets(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
 
 
 def _found(card: Card) -> list[upstream.Target]:
-    """The targets of a card that the installed release has.
-
-    Raises:
-        PatchRefused: it has none of them.
-    """
+    """The targets of a card that the installed release has."""
     found, missing = [], []
     for path in card.targets:
         try:
@@ -280,11 +277,7 @@ def _found(card: Card) -> list[upstream.Target]:
 
 
 def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
-    """The reason to apply the patch: the text of the target is known, or the parity probe passed, which is logged.
-
-    Raises:
-        PatchRefused: the text is unknown, and there is no probe or it failed.
-    """
+    """The reason to apply the patch: the text of the target is known, or the parity probe passed, which is logged."""
     mark = upstream.fingerprint(target.raw)
     if mark is not None and mark in card.fingerprints:
         return f"text known ({card.fingerprints[mark]})"

@@ -62,11 +62,7 @@ class _Values(pickle.Unpickler):
 
 
 def _dtype(kind: str, align: bool = False, copy: bool = True) -> np.dtype[Any]:
-    """A new dtype of numbers, text or objects (a pickle sets its byte order afterwards).
-
-    Raises:
-        ValueError: it is of another kind, such as a structured one.
-    """
+    """A new dtype of numbers, text or objects, and no structured one; a pickle sets its byte order afterwards."""
     made = np.dtype(str(kind), copy=True)
     if made.kind not in ARRAY_KINDS:
         raise ValueError(f"it holds an array of {made}")
@@ -104,11 +100,7 @@ def read_cache(path: str | Path) -> Any:
 
 
 def _skip_npy_header(file: BinaryIO) -> None:
-    """Read past the header of a `.npy` file.
-
-    Raises:
-        ValueError: there is none, or it is not of one Python object.
-    """
+    """Read past the header of a `.npy` file."""
     major, _ = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)

@@ -9,13 +9,7 @@ _totals: dict[str, dict[str, Tensor]] = {}
 
 
 def add(name: str, count: int | Tensor) -> None:
-    """Add to the count of a card.
-
-    Args:
-        name: the card.
-        count: a number, or a tensor whose sum is the number (such as a bool mask). A tensor is summed on its device,
-            without a host read.
-    """
+    """Add to the count of a card a number, or the sum of a tensor (such as a bool mask), without a host read."""
     number = count if isinstance(count, Tensor) else torch.tensor(count)
     with torch.inference_mode(False), torch.no_grad():
         totals = _totals.setdefault(name, {})

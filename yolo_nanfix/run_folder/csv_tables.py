@@ -52,12 +52,7 @@ class Table:
 
 
 def read_table(path: Path, within: Within = ANYWHERE) -> Table:
-    """The table in a file; an empty one, with a note, if it cannot be read. Never raises.
-
-    Args:
-        path: the file.
-        within: the folders from which it may be opened.
-    """
+    """The table in a file; an empty one, with a note, if it cannot be read or is not `within`. Never raises."""
     try:
         data = within.read(path, LARGEST_TABLE + 1)
         if len(data) > LARGEST_TABLE:

@@ -110,12 +110,8 @@ def _off(force: Mapping[str, Any]) -> str:
 def write_summary(folder: Path, summary: dict[str, Any], *, page: bool = True) -> bool:
     """Write the report into a run folder; returns whether that worked, and only logs a failure: the run counts.
 
-    The report is marked, so that its page can later be drawn again with pictures of the dataset.
-
-    Args:
-        folder: the run folder.
-        summary: the report; the page of the run is added to its paths.
-        page: whether there is a page.
+    The report is marked, so that its page can later be drawn again with pictures of the dataset. If there is a `page`,
+    it is added to the paths.
     """
     if lint := summary["lint"]:
         summary["own"] = own_mark.mark(str(folder.resolve()), lint["data"], lint["given_root"])
@@ -133,12 +129,7 @@ def write_summary(folder: Path, summary: dict[str, Any], *, page: bool = True) -
 
 
 def written_since(folder: Path, since: float = 0.0) -> dict[str, Any]:
-    """The report that another process wrote into a run folder; empty if there is none.
-
-    Args:
-        folder: the run folder.
-        since: when the run was started, in seconds since the epoch: an older report is of another run.
-    """
+    """The report that another process wrote into a run folder `since` a time (seconds since the epoch); else empty."""
     path = folder / REPORT_NAME
     if not path.is_file() or path.stat().st_mtime < since - CLOCK_SLACK:
         return {}

@@ -25,12 +25,7 @@ class Tracker(ABC):
     """One tracker in one run; what its methods raise is caught by `feed.Feed`."""
 
     def __init__(self, module: ModuleType, trainer: Any) -> None:
-        """Nothing is written yet.
-
-        Args:
-            module: Ultralytics' callback module of this tracker.
-            trainer: Ultralytics' trainer.
-        """
+        """`module` is Ultralytics' callback module of this tracker."""
         self.module, self.trainer = module, trainer
 
     @abstractmethod

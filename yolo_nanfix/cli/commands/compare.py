@@ -12,19 +12,13 @@ EXAMPLES = (("what changed between two runs", "yolo-nanfix compare runs/detect/t
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     parser.add_argument("first", metavar="RUN", type=Path, help="a run folder, shown as A")
     parser.add_argument("second", metavar="RUN", type=Path, help="another one, shown as B")
     report.add_output(parser, "yolo-nanfix-compare.html in the current folder")
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Write the page; the exit code is 0, also for failed runs.
-
-    Raises:
-        DataError: a folder is not that of a training run.
-        UsageError: the page cannot be written.
-    """
+    """Write the page; the exit code is 0, also for failed runs."""
     from yolo_nanfix import api
 
     drawn = api.compare(args.first, args.second, args.output, follow_links=args.follow_links)

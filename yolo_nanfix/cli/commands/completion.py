@@ -23,7 +23,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete: bash, zsh or fish")
     parser.epilog = "Commands, options, rules, patches, settings, training arguments and files are completed."
 

@@ -18,7 +18,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     parser.add_argument("incident", type=Path, help="an incident file, or a run folder for its newest incident")
     parser.add_argument(
         "--import",
@@ -31,11 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Replay the step; 0 if there is a verdict.
-
-    Raises:
-        UsageError: the incident cannot be read, or cannot be replayed here.
-    """
+    """Replay the step; 0 if there is a verdict."""
     from yolo_nanfix import api
     from yolo_nanfix.report import run_text
 

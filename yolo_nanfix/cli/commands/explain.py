@@ -21,16 +21,11 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     parser.add_argument("name", help="a patch, such as rect-validation, or a code of lint, such as BX004")
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Print what it is, why it exists and what it changes.
-
-    Raises:
-        UsageError: there is no patch and no rule of that name.
-    """
+    """Print what it is, why it exists and what it changes."""
     cards = api.cards()
     if card := cards.get(args.name):
         values = {name: value for name, value in card.as_dict().items() if name != "fingerprints"}

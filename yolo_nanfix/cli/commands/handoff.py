@@ -28,7 +28,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     add_dataset(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not exist")
     parser.add_argument(
@@ -61,11 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Lint, write OUT, and print what is in it; 0 also without findings.
-
-    Raises:
-        UsageError: an option or the data cannot be used, or OUT exists or cannot be written.
-    """
+    """Lint, write OUT, and print what is in it; 0 also without findings."""
     if args.max is not None and args.max < 1:
         raise UsageError(f"--max must be at least 1, not {args.max}")
     if args.unlabelled and (args.select or args.ignore):

@@ -48,7 +48,6 @@ _MAX_LINES = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     add_dataset(parser, "*")
     _add_choice(parser)
     _add_output(parser)
@@ -124,11 +123,7 @@ def _add_fixes(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Lint; 0 without findings from the severity `--fail-on` on, else 1.
-
-    Raises:
-        UsageError: an option, a setting or the data cannot be used, or the output file cannot be written.
-    """
+    """Lint; 0 without findings from the severity `--fail-on` on, else 1."""
     _check_options(args)
     data, given = _targets(args)
     if args.undo:
@@ -140,11 +135,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Set the default of `--output-format`.
-
-    Raises:
-        UsageError: options contradict each other.
-    """
+    """Refuse options that contradict each other, and set the default of `--output-format`."""
     given = args.output_format
     args.output_format = given or ("json" if args.json else "text")
     if args.json and args.watch:
@@ -253,11 +244,7 @@ def _baseline(report: Report, quiet: bool) -> Answer:
 
 
 def _watch(data: str | None, options: Mapping[str, Any], args: argparse.Namespace) -> None:
-    """Lint now, and whenever a file of the dataset or its settings changes, until an interrupt.
-
-    Raises:
-        UsageError: the first run fails. An error of a later one is printed, and the next change waited for.
-    """
+    """Lint now, and at each change of the dataset or its settings, until an interrupt or an error of the first run."""
     from yolo_nanfix import api
 
     watched = {name: options[name] for name in ("files", "root", "settings", "trust_dataset_settings")}
@@ -332,11 +319,7 @@ def _render(report: Report, console: Console, args: argparse.Namespace) -> None:
 
 
 def _undo_last(args: argparse.Namespace, data: str | None) -> Answer:
-    """Revert the last fix run; 0 if all files were restored, else 1.
-
-    Raises:
-        UsageError: there is nothing to undo.
-    """
+    """Revert the last fix run; 0 if all files were restored, else 1."""
     from yolo_nanfix import api
 
     if data is None:

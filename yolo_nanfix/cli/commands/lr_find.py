@@ -21,7 +21,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     add_training(
         parser,
         "training arguments of the run to come: model=yolov8n.pt imgsz=640 batch=16 optimizer=SGD ...",
@@ -34,11 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Run the range test; 0 if there is a suggestion, else 1.
-
-    Raises:
-        UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
-    """
+    """Run the range test; 0 if there is a suggestion, else 1."""
     from yolo_nanfix.report import lr_text
 
     if args.plot:
@@ -70,11 +65,7 @@ def _sweep(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_plot(path: Path) -> None:
-    """Check before minutes of training that the plot can be written.
-
-    Raises:
-        UsageError: it cannot, or is not named .png.
-    """
+    """Check before minutes of training that the plot can be written."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"--plot {path}: name a .png file")
     if path.is_dir():

@@ -20,7 +20,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     parser.add_argument("run", type=Path, help="a run folder, also of a stock run")
     parser.add_argument(
         "--pictures",
@@ -40,12 +39,7 @@ def add_output(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Write the page; the exit code is 0, also for a failed run.
-
-    Raises:
-        DataError: the folder is not that of a training run.
-        UsageError: the page cannot be written.
-    """
+    """Write the page; the exit code is 0, also for a failed run."""
     from yolo_nanfix import api
 
     with bar(args.quiet) as progress:

@@ -19,17 +19,12 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     parser.add_argument("name", nargs="?", metavar="RULE", help="a code such as BX004, or a name such as box-side-zero")
     parser.add_argument("--all", action="store_true", help="list all rules")
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Print the rule, or all rules.
-
-    Raises:
-        UsageError: there is no such rule, or both or neither of a name and `--all` are given.
-    """
+    """Print the rule, or all rules."""
     if args.all == (args.name is not None):
         raise UsageError("say one rule, such as BX004, or --all")
     if args.all:

@@ -19,7 +19,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     parser.usage = "yolo-nanfix run [options] -- COMMAND ..."
     parser.epilog = (
         "Only the output of the command is printed. With --json it goes to stderr, and the document on stdout holds "
@@ -33,11 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Run the command in an environment whose Python processes patch ultralytics; its exit code is ours.
-
-    Raises:
-        UsageError: there is no command, it cannot be started, or a patch is unknown.
-    """
+    """Run the command in an environment whose Python processes patch ultralytics; its exit code is ours."""
     from yolo_nanfix import api, hook
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words

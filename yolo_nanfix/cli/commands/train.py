@@ -21,7 +21,6 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
     add_training(
         parser, "training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ..."
     )
@@ -48,12 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Train; the JSON document is the summary of the run.
-
-    Raises:
-        UsageError: an argument, the model or the dataset cannot be used.
-        NanfixError: training failed with an error of its own.
-    """
+    """Train; the JSON document is the summary of the run."""
     from yolo_nanfix import runs, training
     from yolo_nanfix.report import run_text
 
