@@ -49,9 +49,7 @@ def at_least(report: Report, severity: str) -> Report:
 def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     """The images of a dataset that are worth labelling: without a label file, valid, and no copy of another image.
 
-    Args:
-        report: all findings of lint, nothing left out.
-        progress: called while the dataset is read again, unless it is cached.
+    The report holds all findings of lint; the dataset is read again, unless it is cached.
 
     Raises:
         UsageError: the dataset has no label files.

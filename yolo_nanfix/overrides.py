@@ -155,11 +155,7 @@ class Overrides(JsonValue):
         return any(change.narrows for change in self.changes)
 
     def lines(self, *, off: bool = False) -> Iterator[str]:
-        """One line per source (file, variable or command) with its changes.
-
-        Args:
-            off: only changes by files and variables that check, show or keep less, or were not taken.
-        """
+        """One line per source with its changes; with `off` only those by files and variables that narrow."""
         by_source: dict[str, list[Override]] = {} if off else {one.file: [] for one in self.files}
         for change in self.changes:
             if not off or (change.source and change.narrows):

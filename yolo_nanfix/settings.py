@@ -91,15 +91,7 @@ class LintTable(NamedTuple):
 
 
 def load_lint(folder: Path, belongs: Belongs = nobodys, *, trust: bool = False) -> tuple[LintTable, ...]:
-    """The settings of lint for a dataset, the nearest first; none if no file has any.
-
-    Only the nearest file counts; but if it came with the dataset and is not trusted, so does the nearest of the user's
-    own files.
-
-    Args:
-        folder: the folder of its data.yaml.
-        belongs: whether a file came with the dataset.
-        trust: trust such a file, too.
+    """The settings of lint for the `folder` of a data.yaml, the nearest first; none if no file has any.
 
     Raises:
         UsageError: a file cannot be read, or the settings are not a mapping.
@@ -141,10 +133,7 @@ def trusts() -> bool:
 def load_settings(known: Iterable[str], *, belongs: Belongs = nobodys, trust: bool = False) -> Settings:
     """Read the settings of patches and guard for the current folder.
 
-    Args:
-        known: the names of all parameters; `enable`, `disable` and `guard` are always known.
-        belongs: whether a file came with the dataset; then it is skipped, and a file above it counts.
-        trust: trust such a file, too.
+    `known` are the names of all parameters; `enable`, `disable` and `guard` are always known.
 
     Raises:
         UsageError: a file cannot be read, or a name is unknown (with the nearest known one).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from yolo_nanfix.numerics.precision import HALF, widened
+from yolo_nanfix.numerics.precision import HALF, bounded, widened
 
 COORDINATE_LIMIT = 1e7
 """Largest coordinate, far beyond any image. The steepest term, d(GIoU)/d(side) = union * side / area^2 with an
@@ -19,16 +19,6 @@ SHORT_SIDE = 1e-6
 """With all sides longer than this no height, union or area is 0."""
 SINGULAR = 1e-10
 """A height, union or enclosing area below this is singular: its reciprocal times a side overflows float32."""
-
-
-def full_precision(box: Tensor) -> Tensor:
-    """The box in float32 (float64 stays), coordinates clamped to ±1e7; NaN and Inf become NaN, never hidden.
-
-    float16 loses areas above 65 504 and rounds sides under one unit in the last place to 0; bfloat16 keeps the
-    range but rounds sides too.
-    """
-    box = box if box.dtype in (torch.float32, torch.float64) else box.float()
-    return box.clamp(-COORDINATE_LIMIT, COORDINATE_LIMIT) + (box - box).detach()
 
 
 def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) -> tuple[Tensor, Tensor]:
@@ -58,7 +48,8 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
     if _plainly_regular(box1, xywh) and _plainly_regular(box2, xywh):
         return box1, box2
     unit1, unit2 = _rounding(box1), _rounding(box2)
-    box1, box2 = full_precision(box1), full_precision(box2)
+    # float16 loses areas above 65 504 and rounds sides under one unit in the last place to 0; bfloat16 rounds sides too
+    (box1, _), (box2, _) = bounded(box1, COORDINATE_LIMIT), bounded(box2, COORDINATE_LIMIT)
     with torch.no_grad():
         moved1 = _nonzero_height(_unrounded(box1, xywh, unit1), xywh, eps)
         moved2 = _nonzero_height(_unrounded(box2, xywh, unit2), xywh, eps)

@@ -140,11 +140,7 @@ def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[
 
 
 def states(*, objects: bool = False) -> tuple[PatchState, ...]:
-    """The state of every card, in alphabetical order.
-
-    Args:
-        objects: also look for methods that the user set on single objects, see `cover.own`.
-    """
+    """The state of every card, in alphabetical order; `objects` as in `cover.own`."""
     counts = tally.read()
     mine = cover.own([stack.original(path) for path in stack.paths()], objects=objects)
     return tuple(_state_of(card, counts.get(card.name, 0), mine) for card in load_all().values())

@@ -35,12 +35,9 @@ def samples(make: Callable[[torch.Generator], Sequence[Tensor]], count: int = 3)
 
 
 def calling(*rest: Any, instance: Any = None, **options: Any) -> Calling:
-    """How `difference` calls a function: with the tensors of a probe, then with fixed arguments.
+    """How `difference` calls a function: with the tensors of a probe, then with fixed arguments, cloned for each call.
 
-    Args:
-        rest: further arguments; tensors are cloned for each call.
-        instance: what a method is bound to; functions that take no `self` are called without it.
-        options: keyword arguments.
+    A method is bound to `instance`; functions that take no `self` are called without it.
     """
 
     def call(function: Any, tensors: Sequence[Tensor]) -> Tensor:
@@ -53,16 +50,9 @@ def calling(*rest: Any, instance: Any = None, **options: Any) -> Calling:
 
 
 def difference(stock: Any, patched: Any, call: Calling, inputs: Iterable[Sequence[Tensor]]) -> str | None:
-    """Compare two functions on the same inputs.
+    """What differs between two functions on sets of float32 tensors; None if all agrees to 1e-6 relative.
 
-    Args:
-        stock: the function as upstream wrote it.
-        patched: the function under our wrapper.
-        call: `call(function, tensors) -> output`, how the function is called on one set of tensors.
-        inputs: sets of float32 tensors; gradients are compared for all of them.
-
-    Returns:
-        None if value and gradients agree to 1e-6 relative on all of them, else what differs.
+    `call(function, tensors) -> output` says how they are called; the gradients by all of the tensors are compared, too.
     """
     for number, tensors in enumerate(inputs):
         results = zip(_run(stock, call, tensors), _run(patched, call, tensors), strict=True)
@@ -106,10 +96,7 @@ def text_probe(*, uses: Iterable[str] = (), takes: Sequence[str] = (), more: boo
 def step_difference(stock: Any, patched: Any, *, scaled: bool) -> str | None:
     """Why the weights or the momentum differ after a few healthy optimizer steps of a small model, or None.
 
-    Args:
-        stock: the method as upstream wrote it, a plain function.
-        patched: the method under our wrapper, a function that binds.
-        scaled: with an enabled GradScaler, where this torch has one for the CPU.
+    The GradScaler is enabled if `scaled`, where this torch has one for the CPU.
     """
     results = []
     for function in (stock, patched):
