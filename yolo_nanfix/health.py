@@ -33,7 +33,7 @@ class LossKind(str, Enum):
     MICRO_BATCHES = "micro-batches"
     IMAGES = "images"
     SAMPLES = "samples"
-    """Left out alone, of images times epochs: unreadable, or spoilt on the way."""
+    """Left out alone (unreadable, or spoilt on the way), of images times epochs."""
     STEPS_REFUSED = "steps-refused"
     STEPS_UNDONE = "steps-undone"
     EPOCHS_WITHOUT_STEP = "epochs-without-step"
