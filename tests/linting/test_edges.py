@@ -79,6 +79,18 @@ def covering(count: int, others: int) -> Change:
     return rows("0 0.5 0.5 1 1\n" * count + boxes(others) if others else "0 0.5 0.5 1 1\n" * count)
 
 
+def covering_one_each(count: int) -> Change:
+    """So many images in train, each with one box that covers it."""
+
+    def change(tiny: TinySet) -> None:
+        tiny.rows("0 0.5 0.5 1 1\n")
+        for i in range(count - 1):
+            tiny.put(f"images/train/c{i}.jpg", encode(".jpg", picture()))
+            tiny.put(f"labels/train/c{i}.txt", "0 0.5 0.5 1 1\n")
+
+    return change
+
+
 def counts(*numbers: int) -> Change:
     """So many objects of each class in train; in val two of each."""
     return rows("".join(boxes(number, cls=cls) for cls, number in enumerate(numbers)))
@@ -98,7 +110,7 @@ def empty(images: int, without: int) -> Change:
     def change(tiny: TinySet) -> None:
         for i in range(images - 1):
             tiny.put(f"images/train/c{i}.jpg", encode(".jpg", picture()))
-            tiny.put(f"labels/train/c{i}.txt", "" if i < without else ROWS)
+            tiny.put(f"labels/train/c{i}.txt", "" if i < without else BOX)
 
     return change
 
@@ -204,8 +216,15 @@ EDGES = [
     .sick((0.5019, 0.5), (0.5, 0.4981))
     .clean((0.5021, 0.5), (0.4979, 0.5), (0.5, 0.5021)),
     Edge("BX014", "detect", covering).sick((2, 2), lines=(1, 2)).sick((3, 4), lines=(1, 2, 3)),
-    Edge("BX014", "detect", covering, IMAGES).sick((3, 3), lines=(None,)).clean((2, 2), (3, 4)),
-    Edge("BX017", "detect", small_boxes).sick((88, 10), lines=(89,)).clean((89, 9), (87, 10), (88, 10, 0.81)),
+    Edge("BX014", "detect", covering, IMAGES)
+    .sick((3, 3), lines=(None,), boxes=3, of_boxes=6, images=1, of_images=1)
+    .clean((2, 2), (3, 4)),
+    Edge("BX014", "detect", covering_one_each, IMAGES)
+    .sick(3, lines=(None,), boxes=3, of_boxes=3, images=3, of_images=3)
+    .clean(2),
+    Edge("BX017", "detect", small_boxes)
+    .sick((88, 10), lines=(89,), boxes=10, of=100, stride=8, imgsz=640)
+    .clean((89, 9), (87, 10), (88, 10, 0.81), (88, 10, 0.8)),
     Edge("BX019", "detect", sizes)
     .sick((98, 1), lines=(99,))
     .sick((1995, 4), lines=(1996, 1997, 1998, 1999))
@@ -281,6 +300,12 @@ EDGES = [
     .sick(1, lines=(3,), count=1, names=("dog",))
     .sick((0, 1), lines=(3,), count=1, names=("cat",))
     .clean((1, 1), (0, 0)),
+    Edge("CL005", "detect", lambda names: rows(BOX, YAML.replace("cat, dog", names)), DATA).sick(
+        "cat, dog, cow", lines=(3,), count=1, names=("dog",)
+    ),
+    Edge("CL010", "detect", both, DATA)
+    .sick("1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n", lines=(3,), by=-1, first=1, last=2, top=1, whole=True)
+    .clean("0 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n"),
     Edge("CL006", "detect", only_in_train, DATA).sick(20, lines=(3,), split="val", count=1, names=("dog",)).clean(19),
     Edge("CL007", "detect", counts, DATA)
     .sick((100, 9), lines=(3,), few=10, count=1, examples=(("dog", 9),))
@@ -301,7 +326,7 @@ EDGES = [
     Edge("CL052", "detect", exchanged, DATA).sick(2, 64, lines=(None,)).clean(65),
     Edge("CL054", "detect", recoloured, DATA).sick(2, 64, lines=(None,)).clean(65),
     Edge("CL057", "detect", minus_one, DATA)
-    .sick((3, 3), (5, 95), lines=(3,), by=1, first=-1, last=0, top=1)
+    .sick((3, 3), (5, 95), lines=(3,), by=1, first=-1, last=0, top=1, whole=True)
     .clean((2, 2), (4, 96), (3, 3, 1), (3, 3, -2)),
     Edge("CL040", "classify", foxes, "train/fox").sick((4, 40), (1, 10), lines=(None,)).clean((5, 50), (4, 39), (1, 9)),
     Edge("SP008", "detect", many, "images/val").sick((100, 29), lines=(None,)).clean((100, 30), (99, 29)),

@@ -145,7 +145,7 @@ def test_statistics_of_decoded_images(code, known, values):
 @pytest.mark.parametrize(
     ("limit", "width", "within", "found"),
     [
-        (10_000, 100, "unusual", 0),
+        (10_000, 100, "images", 0),
         (10_000, 101, "images", 1),
         (LONGEST_SIDE**2 - 1, LONGEST_SIDE + 1, "images", 1),
         (LONGEST_SIDE**2, LONGEST_SIDE + 1, "images", 0),
@@ -184,9 +184,9 @@ def test_the_alpha_of_at_most_32_images_is_looked_at(count, clear, deep, looked_
     assert all(one["share"] == pytest.approx(clear / 1000) for one in found)
 
 
-@pytest.mark.parametrize(("height", "found"), [(5000, 1), (5001, 0)])
-def test_the_alpha_of_images_of_over_fifty_million_pixels_is_not_decoded(height, found, tmp_path: Path):
-    sides = {"width": np.array([10_000], np.int32), "height": np.array([height], np.int32)}
+@pytest.mark.parametrize(("width", "found"), [(50_000_000, 1), (50_000_001, 0)])
+def test_the_alpha_of_images_of_over_fifty_million_pixels_is_not_decoded(width, found, tmp_path: Path):
+    sides = {"width": np.array([width], np.int32), "height": np.array([1], np.int32)}
     table = alpha(tmp_path / "a.png", 1, 500, **sides)
     options = SimpleNamespace(deep=False)
     assert len(told("IM023", table=table, config=SimpleNamespace(channels=3), options=options)) == found
@@ -200,6 +200,14 @@ def test_a_thousandth_of_transparent_pixels_counts(clear, found, tmp_path: Path)
     (tmp_path / "a.png").write_bytes(encode(".png", pixels))
     options = SimpleNamespace(deep=False)
     assert len(told("IM023", table=table, config=SimpleNamespace(channels=3), options=options)) == found
+
+
+@pytest.mark.parametrize(("channels", "found"), [(1, 1), (2, 0), (3, 1), (4, 0)])
+def test_alpha_is_dropped_with_one_channel_or_three(channels, found, tmp_path: Path):
+    table = alpha(tmp_path / "a.png", 1, 500)
+    config, options = SimpleNamespace(channels=channels), SimpleNamespace(deep=False)
+    assert len(told("IM023", table=table, config=config, options=options)) == found
+    assert len(about("IM026", image(header(frames=2, format="TIFF")), channels)) == found
 
 
 def gamma(value: int) -> bytes:

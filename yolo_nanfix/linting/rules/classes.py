@@ -243,9 +243,9 @@ def _shifted(
     table: Table, config: DataConfig, splits: tuple[str, ...], by: int, some: bool, codes: tuple[str, ...]
 ) -> Hit:
     """The finding that all class numbers of some or all splits are off by one."""
-    says = "labels{whole:| of }{of:,} have class {first} alone; data.yaml has class 0"
-    if config.nc > 1:
-        says = "labels{whole:| of }{of:,} have the classes {first} to {last}; data.yaml has 0 to {top}"
+    alone = "labels{whole:| of }{of:,} have class {first} alone; data.yaml has class 0"
+    several = "labels{whole:| of }{of:,} have the classes {first} to {last}; data.yaml has 0 to {top}"
+    says = several if config.nc > 1 else alone
     top = config.nc - 1
     values = {"splits": splits, "by": by, "nc": config.nc, "first": -by, "last": top - by, "top": top}
     values |= {"whole": not some, "of": splits if some else ()}
@@ -312,7 +312,7 @@ def _class_counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
 
 def class_numbers(cls: NDArray[np.float32], nc: int) -> NDArray[np.int64]:
     """The class of each row as a whole number; `nc` for what is no class."""
-    return np.where((cls >= 0) & (cls < nc), cls, nc).astype(np.int64)
+    return np.where(cls >= 0, np.minimum(cls, nc), nc).astype(np.int64)
 
 
 def _examples(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[tuple[str, int]]:

@@ -166,7 +166,7 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
     quartiles = _quantiles(counts, (0.25, 0.5, 0.75))
     spread = np.maximum((quartiles[:, 2] - quartiles[:, 0]) / 1.349, _PER_OCTAVE / 8)
     distance = np.abs(np.arange(_BINS) - quartiles[:, 1, None]) / spread[:, None]
-    far = (distance > SPREADS) & (counts > 0)
+    far = (distance > SPREADS) & counts.astype(np.bool_)
     far &= ((counts * far).sum(axis=1) <= np.maximum(FEW_OUTLIERS, RARE * counts.sum(axis=1)))[:, None]
     if not far.any():
         return []
@@ -190,11 +190,9 @@ def _class_bins(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
     rows = _shapes(table).rows
     number = class_numbers(table.row_cls[rows], nc)
     usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH_BOXES)[:MOST_CLASSES]
-    if len(usual) < nc:
-        compact = np.full(nc + 1, len(usual), np.intp)
-        compact[usual] = np.arange(len(usual))
-        number = compact[number]
-    number *= _BINS
+    compact = np.full(nc + 1, len(usual), np.intp)
+    compact[usual] = np.arange(len(usual))
+    number = compact[number] * _BINS
     return number, len(usual)
 
 
