@@ -76,3 +76,29 @@ def test_with_a_gamma_under_one_only_the_sure_and_right_answers_are_moved():
     kept, moved = focal_logits(logits, torch.ones(4), 0.5)
     assert kept.tolist() == [*logits[:3].tolist(), 15.0] and moved.tolist() == [False, False, False, True]
     assert varifocal_logits(torch.tensor([-79.0, -81.0]), 0.5)[1].tolist() == [False, True]
+
+
+@pytest.mark.parametrize("logits", [focal_logits, varifocal_logits])
+@pytest.mark.parametrize(
+    ("logit", "gamma", "kept", "moved"),
+    [
+        (-2e30, 0.5, None, True),
+        (-1e30, 1.0, -1e30, False),
+        (1.1e30, 1.0, 1e30, True),
+        (-200.0, 0.0, -200.0, False),
+        (-200.0, 1.0, -200.0, False),
+        (-200.0, 0.999, None, True),
+    ],
+)
+def test_logits_are_moved_beyond_the_largest_and_for_a_gamma_between_zero_and_one(logits, logit, gamma, kept, moved):
+    asked = torch.tensor([logit])
+    found, told = logits(asked, gamma) if logits is varifocal_logits else logits(asked, torch.zeros(1), gamma)
+    smallest = -80.0 if logits is varifocal_logits else -15.0
+    assert found.tolist() == [pytest.approx(smallest if kept is None else kept)] and bool(told.any()) is moved
+
+
+@pytest.mark.parametrize(("units", "moved"), [(3, True), (4, False), (5, False)])
+def test_an_answer_is_sure_within_four_units_of_one(units, moved):
+    """The label is exactly as far from 1 as the distance from a sure answer shall be."""
+    label = torch.tensor([1 - units * 2.0**-24])
+    assert focal_logits(torch.tensor([30.0]), label, 0.5)[1].tolist() == [moved]

@@ -129,6 +129,76 @@ def test_impossible_sweeps_are_refused(limits):
         Sweep(*limits)
 
 
+def test_two_steps_are_the_shortest_sweep():
+    assert Sweep(1e-3, 1.0, 2).planned == pytest.approx((1e-3, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("losses", "width", "diverged"),
+    [
+        ([1.0, 4.0], 1, False),
+        ([1.0, 4.1], 1, True),
+        ([0.2, 0.9], 1, True),
+        ([0.0, 1.0], 1, False),
+        ([0.0], 1, False),
+        ([1.0, 1e-4], 1, True),
+        ([1.0, 1.1e-4], 1, False),
+        ([1.0, -0.9e-4], 1, True),
+        ([1.0, 9.0], 3, False),
+        ([1.0, 1.0, 1.0, 29.0], 2, True),
+    ],
+)
+def test_a_loss_four_times_its_lowest_mean_or_a_ten_thousandth_of_the_first_has_diverged(losses, width, diverged):
+    assert bool(lr_range._divergence(losses, width)) is diverged
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "smoothed"),
+    [
+        ([1.0, 9.0, 1.0], 1, [1.0, 9.0, 1.0]),
+        ([1.0, 9.0, 1.0], 2, [1.0] * 3),
+        ([1.0, 9.0, 1.0], 1.5, [1.0] * 3),
+        ([0.25, 0.25, 0.0625, 0.0625], 2, [0.2089, 0.1702, 0.1019, 0.0825]),
+        ([0.0, 0.0, 4.0, 4.0], 2, [0.5181, 1.1102, 2.5905, 3.2]),
+    ],
+)
+def test_positive_losses_are_averaged_as_logarithms_without_single_spikes(values, width, smoothed):
+    assert smooth(values, width) == pytest.approx(smoothed, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("losses", "width", "steps"),
+    [
+        ([1.0, 1.25], 1, 2),
+        ([1.0, 1.26], 1, 1),
+        ([0.5, 1.0], 1, 1),
+        ([0.0, 1.0], 1, 2),
+        ([1.0, 9.0, 1.0], 1, 1),
+        ([1.0, 9.0, 1.0, 1.0], 2, 4),
+        ([1.0, 9.0, 1.0, 1.0], 1.5, 4),
+    ],
+)
+def test_losses_count_until_their_mean_has_risen_by_a_quarter(losses, width, steps):
+    assert lr_range._steps_before_rise(losses, width) == steps
+
+
+@pytest.mark.parametrize(
+    ("lowest", "noise", "falls"),
+    [(98.0, 0.0, False), (97.9, 0.0, True), (98.5, 0.0, False), (90.0, 3.3, True), (90.0, 3.4, False)],
+)
+def test_a_fall_is_two_percent_and_twice_the_noise(lowest, noise, falls):
+    losses = [100.0, lowest]
+    curve = Curve((1e-3, 1e-2), tuple(loss + noise for loss in losses))
+    assert lr_range._falls(curve, losses, 1) is falls
+
+
+def test_the_range_goes_from_a_tenth_to_nine_tenths_of_the_fall():
+    rates = tuple(10.0 ** (i - 9) for i in range(10))
+    found = suggest(Curve(rates, (10.0, 9.5, 8.65, 6.0, 4.0, 2.0, 1.2, 1.0, 1.05, 1.1)))
+    assert (found.low, found.high) == (rates[2], rates[6])
+    assert found.lr == pytest.approx(math.sqrt(rates[3] * rates[6]))
+
+
 class Net(torch.nn.Module):
     """Regression with BatchNorm and dropout, so that a careless test would change buffers and random numbers."""
 

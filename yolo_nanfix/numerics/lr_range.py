@@ -142,7 +142,7 @@ def smooth(values: Sequence[float], width: float) -> tuple[float, ...]:
     Forwards alone would delay every feature of a curve by `width` steps. Positive values are averaged as logarithms: a
     loss spans decades. A single outlier is first replaced by the median of itself and its two neighbours.
     """
-    logs = len(values) > 0 and min(values) > 0
+    logs = min(values, default=0.0) > 0
     means = [math.log(v) for v in values] if logs else list(values)
     if width > 1:
         means = _running_mean(_running_mean(_without_spikes(means), width)[::-1], width)[::-1]
@@ -152,7 +152,7 @@ def smooth(values: Sequence[float], width: float) -> tuple[float, ...]:
 def _without_spikes(values: Sequence[float]) -> list[float]:
     """The median of each value and its two neighbours; the first and the last value as they are."""
     inner = (statistics.median(values[i - 1 : i + 2]) for i in range(1, len(values) - 1))
-    return [*values[:1], *inner, *values[-1:]] if len(values) > 2 else list(values)
+    return [*values[:1], *inner, *values[1:][-1:]]
 
 
 def _running_mean(values: Sequence[float], width: float) -> list[float]:
@@ -212,7 +212,7 @@ def _falls(curve: Curve, losses: Sequence[float], lowest: int) -> bool:
     residuals = [abs(raw - mean) for raw, mean in zip(curve.losses, losses, strict=False)]
     noise = 1.4826 * statistics.median(residuals) / math.sqrt(window(len(curve.losses)))
     fall = losses[0] - losses[lowest]
-    return lowest > 0 and fall > LEAST_FALL * abs(losses[0]) and fall > 2 * noise
+    return fall > LEAST_FALL * abs(losses[0]) and fall > 2 * noise
 
 
 def _slopes(rates: Sequence[float], losses: Sequence[float]) -> list[float]:
