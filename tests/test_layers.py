@@ -86,6 +86,7 @@ def room(module: str) -> str:
 
 
 CYCLES_LEFT = 1
+TYPES_LEFT = 25
 NAMES_LEFT = 24
 
 
@@ -111,6 +112,10 @@ def test_no_module_name_twice():
 def test_hardly_a_name_is_defined_in_three_modules():
     """`python scripts/structure.py --names` lists them."""
     assert len(HERE.names_thrice()) <= NAMES_LEFT
+
+
+def test_few_types_stand_between_a_file_and_a_finding():
+    assert len(HERE.types()) <= TYPES_LEFT, HERE.types()
 
 
 def test_no_two_test_modules_have_one_name():

@@ -92,6 +92,10 @@ class Labels:
         return self.image[self.file]
 
 
+OF_ROWS = ("line", "cls", "box", "columns", "shape", "extra")
+"""The columns of rows, except `file`, that are the same in a part of a table as in the whole."""
+
+
 def join_labels(parts: Sequence[Labels]) -> Labels:
     """Several label tables as one, sorted by the image of each file, then by line."""
     paths, image = [path for part in parts for path in part.paths], np.concatenate([part.image for part in parts])
@@ -115,12 +119,7 @@ def join_labels(parts: Sequence[Labels]) -> Labels:
             bad._replace(file=int(own[bad.file])) for own, part in zip(numbers, parts, strict=True) for bad in part.bad
         ),
         file=file[order],
-        line=line[order],
-        cls=np.concatenate([part.cls for part in parts])[order],
-        box=np.concatenate([part.box for part in parts])[order],
-        columns=np.concatenate([part.columns for part in parts])[order],
-        shape=np.concatenate([part.shape for part in parts])[order],
-        extra=np.concatenate([part.extra for part in parts])[order],
+        **{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in OF_ROWS},
         points=np.concatenate([part.points for part in parts])[spots],
         visible=np.concatenate([part.visible for part in parts])[spots],
         first=first,

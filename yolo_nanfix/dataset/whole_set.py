@@ -10,7 +10,7 @@ from yolo_nanfix.dataset.clues import clues
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import fates
 from yolo_nanfix.dataset.images import Columns, Images
-from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.labels import OF_ROWS, Labels
 from yolo_nanfix.dataset.table import Table, Where
 
 
@@ -110,13 +110,8 @@ def _piece_of_labels(labels: Labels, low: int, high: int, begin: int, end: int) 
         polygons=labels.polygons[low:high],
         bad=(),
         file=labels.file[some] - np.int32(low),
-        line=labels.line[some],
-        cls=labels.cls[some],
-        box=labels.box[some],
-        columns=labels.columns[some],
-        shape=labels.shape[some],
         points=labels.points[points],
         visible=labels.visible[points],
         first=labels.first[begin : end + 1] - labels.first[begin],
-        extra=labels.extra[some],
+        **{name: getattr(labels, name)[some] for name in OF_ROWS},
     )
