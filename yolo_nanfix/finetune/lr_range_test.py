@@ -107,7 +107,7 @@ def lr_find(
     try:
         plan = Sweep(min_lr, max_lr, steps)
     except ValueError as error:
-        raise UsageError(f"min_lr and max_lr: {error}") from error
+        raise UsageError(f"not 0 < min_lr < max_lr: {error}") from error
     trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
     began, place = time.monotonic(), Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
     with api.prepared(**trust):
