@@ -232,7 +232,7 @@ def test_what_is_in_force_is_in_force_again():
     assert (before.standing.bad_in_a_row, after.standing.bad_in_a_row) == (1, 0)
     assert Rung.QUARANTINE in after.judge(fault)
     fresh = ladder()
-    for key, value in (("lr_scale", 2.0), ("lr_scale", "nan"), ("standing", {}), ("clip_left", 10**9)):
+    for key, value in (("lr_scale", 2.0), ("lr_scale", "nan"), ("standing", []), ("clip_left", 10**9)):
         with pytest.raises(carry_over.DAMAGED):
             fresh.take_up({**held, key: value})
     assert fresh.lasting() == ladder().lasting()

@@ -72,26 +72,26 @@ def figure(value: Any) -> None:
         number(value)
 
 
-def whole_number(low: int = -INT64, high: int = INT64) -> Form:
-    """A whole number from `low` to `high`."""
+def requirement(what: str, fits: Callable[[Any], Any]) -> Form:
+    """Values that fit, and what they are in words; it returns the value."""
 
-    def look(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            span = f" from {low} to {high}" if high < INT64 else ""
-            raise Wrong(f"must be a whole number{span}, not {shown(value)}")
+    def look(value: Any) -> Any:
+        if not fits(value):
+            raise Wrong(f"must be {what}, not {shown(value)}")
         return value
 
     return look
 
 
+def whole_number(low: int = -INT64, high: int = INT64) -> Form:
+    """A whole number from `low` to `high`."""
+    span = f" from {low} to {high}" if high < INT64 else ""
+    return requirement(f"a whole number{span}", lambda value: type(value) is int and low <= value <= high)
+
+
 def one_of(*values: str) -> Form:
     """One of the given texts."""
-
-    def look(value: Any) -> None:
-        if not isinstance(value, str) or value not in values:
-            raise Wrong(f"must be one of {', '.join(values)}, not {shown(value)}")
-
-    return look
+    return requirement(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
 def maybe(form: Form) -> Form:

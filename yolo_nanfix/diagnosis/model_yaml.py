@@ -13,7 +13,7 @@ import builtins
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -22,7 +22,7 @@ from typing import Any
 from torch import nn
 
 from yolo_nanfix import upstream
-from yolo_nanfix.diagnosis.incident_checks import CLASSES, Wrong, shown, whole_number
+from yolo_nanfix.diagnosis.incident_checks import CLASSES, Form, Wrong, requirement, shown, whole_number
 from yolo_nanfix.incident import NotReadable
 
 TASKS_MODULE = "ultralytics.nn.tasks"
@@ -114,39 +114,24 @@ def checked(facts: Mapping[str, Any], *, users: bool = False) -> Definition:
     return Definition(found, ch, classes, not act or act.strip().startswith(("nn.", "torch.nn.")))
 
 
-def _at(place: str, form: Callable[[Any], Any], value: Any) -> Any:
+def _at(place: str, check: Form, value: Any) -> Any:
     try:
-        return form(value)
+        return check(value)
     except Wrong as wrong:
         raise NotReadable(f"'{place}' of its model yaml {wrong.what}") from None
 
 
-def _bounded(low: float, high: float) -> Callable[[Any], int | float]:
-    def look(value: Any) -> int | float:
-        if type(value) not in (int, float) or not low <= value <= high:
-            raise Wrong(f"must be a number from {low:g} to {high:g}, not {shown(value)}")
-        number: int | float = value
-        return number
-
-    return look
+def _bounded(low: float, high: float) -> Form:
+    return requirement(f"a number from {low:g} to {high:g}", lambda v: type(v) in (int, float) and low <= v <= high)
 
 
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise Wrong(f"must be true or false, not {shown(value)}")
-    return value
-
-
-def _short_text(value: Any) -> str:
-    if type(value) is not str or not value.isprintable() or len(value) > LONGEST_TEXT:
-        raise Wrong(f"must be a text of at most {LONGEST_TEXT} letters, not {shown(value)}")
-    return value
-
-
-def _scale(value: Any) -> str:
-    if type(value) is not str or not SCALE.match(value):
-        raise Wrong(f"must be the name of a scale, not {shown(value)}")
-    return value
+_flag = requirement("true or false", lambda value: type(value) is bool)
+_scale = requirement("the name of a scale", lambda value: type(value) is str and SCALE.match(value))
+_layers = requirement("a list of layers", lambda value: isinstance(value, list))
+_short_text = requirement(
+    f"a text of at most {LONGEST_TEXT} letters",
+    lambda value: type(value) is str and value.isprintable() and len(value) <= LONGEST_TEXT,
+)
 
 
 def _scales(value: Any) -> dict[str, list[int | float]]:
@@ -158,7 +143,7 @@ def _scales(value: Any) -> dict[str, list[int | float]]:
     for name, numbers in value.items():
         if not isinstance(numbers, list) or len(numbers) != len(forms):
             raise Wrong(f"must have three numbers for each scale, not {shown(numbers)}")
-        found[_scale(name)] = [form(number) for form, number in zip(forms, numbers, strict=True)]
+        found[_scale(name)] = [check(number) for check, number in zip(forms, numbers, strict=True)]
     return found
 
 
@@ -166,12 +151,6 @@ def _kpt_shape(value: Any) -> list[int]:
     if not isinstance(value, list) or len(value) != 2:
         raise Wrong(f"must be the number of keypoints and 2 or 3, not {shown(value)}")
     return [whole_number(1, 10_000)(value[0]), whole_number(2, 3)(value[1])]
-
-
-def _layers(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise Wrong(f"must be a list of layers, not {shown(value)}")
-    return value
 
 
 def _literal(value: Any, depth: int = 0) -> Any:
@@ -191,7 +170,7 @@ def _literal(value: Any, depth: int = 0) -> Any:
     return _bounded(-LARGEST_ARGUMENT, LARGEST_ARGUMENT)(value)
 
 
-YAML_KEYS: Mapping[str, Callable[[Any], Any]] = {
+YAML_KEYS: Mapping[str, Form] = {
     "nc": whole_number(1, CLASSES),
     "ch": whole_number(1, CHANNELS),
     "channels": whole_number(1, CHANNELS),

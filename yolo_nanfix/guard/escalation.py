@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -91,7 +91,7 @@ class Ladder:
     def lasting(self) -> dict[str, Any]:
         """What is in force, JSON-ready, for the run that is resumed from here."""
         return {
-            "standing": asdict(self.standing),
+            "standing": self.standing.as_dict(),
             "quarantined": dict(self.quarantined),
             "lr_scale": self.lr_scale,
             "warm_up": self._warm_up,
@@ -105,16 +105,13 @@ class Ladder:
         Raises:
             ValueError, TypeError, KeyError: `lasting` did not write it; nothing was changed.
         """
-        held = lasting["standing"]
-        kinds = {name: type(value) for name, value in vars(Standing()).items() if isinstance(value, int)}
-        counts: dict[str, Any] = {name: kind(held[name]) for name, kind in kinds.items()}
-        offences = {str(image): int(times) for image, times in held["offences"].items()}
+        standing = Standing.from_dict(lasting["standing"])
         quarantined = {str(image): int(times) for image, times in lasting["quarantined"].items()}
         scale, warm_up = float(lasting["lr_scale"]), int(lasting["warm_up"])
         clip_to, clip_left = float(lasting["clip_to"]), int(lasting["clip_left"])
         if not 0 < scale <= 1 or not 0 <= warm_up <= WARM_UP or not 0 <= clip_left <= CLIP_STEPS:
             raise ValueError("a learning rate, a warm-up or a clipping that the guard never sets")
-        self.standing = Standing(**{**counts, "bad_in_a_row": 0, "skips_in_a_row": 0}, offences=offences)
+        self.standing = replace(standing, bad_in_a_row=0, skips_in_a_row=0)
         self.quarantined, self.lr_scale, self._warm_up = quarantined, scale, warm_up
         if clip_left and clip_to > 0:
             self._clip_to, self._clip_left = clip_to, clip_left

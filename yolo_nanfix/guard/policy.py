@@ -17,6 +17,7 @@ from enum import Enum
 
 from yolo_nanfix.guard.fault import Fault, Kind
 from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.json_values import JsonValue
 from yolo_nanfix.verdicts import Cause
 
 PRECISION_FAULTS = 3
@@ -48,7 +49,7 @@ class Rung(str, Enum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(JsonValue):
     """What the policy remembers of a run."""
 
     bad_in_a_row: int = 0
