@@ -20,6 +20,15 @@ NOT_COMPARED = ("project", "name", "save_dir", "exist_ok", "mode", *OTHER_MODES)
 """Arguments that always differ, or that training does not use."""
 SHORT_TITLES = {"losses": "Loss", "val-losses": "Validation loss", "metrics": "Validation", "lr": "Learning rate",
                 "train-losses": "Training loss, mean of the epoch"}  # fmt: skip
+COUNTED = {
+    "micro_batches": "micro-batches",
+    "dropped_micro_batches": "micro-batches dropped",
+    "steps_skipped_by_grad_scaler": "steps skipped by the GradScaler",
+    "steps_refused": "optimizer steps held back",
+    "rollbacks": "rollbacks",
+    "steps_undone": "optimizer steps undone",
+}
+"""Counts of the guard that are compared, and their names."""
 LOWER_IS_BETTER = ("val/", "train/")
 
 
@@ -113,21 +122,11 @@ def event_counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]
     found: list[Counter[str]] = []
     for one in pair:
         guard = lenient.mapping(one.summary, "guard")
-        by_check = {lenient.text(k): lenient.count(v) for k, v in lenient.mapping(guard, "events_by_check").items()}
-        found.append(
-            Counter(
-                {
-                    "micro-batches": lenient.count(guard, "micro_batches"),
-                    "micro-batches dropped": lenient.count(guard, "dropped_micro_batches"),
-                    "steps skipped by the GradScaler": lenient.count(guard, "steps_skipped_by_grad_scaler"),
-                    "optimizer steps held back": lenient.count(guard, "steps_refused"),
-                    "rollbacks": lenient.count(guard, "rollbacks"),
-                    "optimizer steps undone": lenient.count(guard, "steps_undone"),
-                    "images left out by the guard": len(lenient.entries(guard, "quarantined")),
-                    **{f"events: {name.replace('+', ', ')}": number for name, number in by_check.items()},
-                }
-            )
-        )
+        counts = Counter({name: lenient.count(guard, key) for key, name in COUNTED.items()})
+        counts["images left out by the guard"] = len(lenient.entries(guard, "quarantined"))
+        for check, number in lenient.mapping(guard, "events_by_check").items():
+            counts[f"events: {lenient.text(check)}"] = lenient.count(number)
+        found.append(counts)
     names = [name for name in {**found[0], **found[1]} if found[0][name] or found[1][name]]
     return [(name, grouped(found[0][name]), grouped(found[1][name])) for name in names]
 

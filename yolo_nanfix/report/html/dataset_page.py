@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,11 +112,7 @@ def message(finding: Finding, root: str) -> str:
 
 def place_named(finding: Finding, root: str) -> str:
     """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`."""
-    place = finding.place
-    at = f":{place.line}" if place.line is not None else ""
-    if place.pixel is not None:
-        at = f"@{','.join(map(str, place.pixel))}"
-    return named(place.file, root) + at
+    return str(replace(finding.place, file=named(finding.place.file, root)))
 
 
 def order(report: Report, show: Show) -> list[tuple[Finding, About]]:
