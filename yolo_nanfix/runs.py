@@ -316,7 +316,7 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
 
 def _to_launcher(number: int) -> bool:
     """Forward a signal to the launcher of a distributed run, which forwards it to each process; False if none runs."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     passed = False
     for child in psutil.Process().children():

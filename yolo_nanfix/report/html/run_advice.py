@@ -28,6 +28,13 @@ EXPLAINED = {
     LossKind.EPOCHS_WITHOUT_STEP,
 }
 """Losses that verdicts explain, so that no further advice is needed."""
+ENDED = {
+    "finished": ("the run came to its end, but failed", "The run failed: "),
+    "stopped": ("the guard stopped the run", "The guard stopped the run: "),
+    "failed": ("the run failed with an error", "The run failed: "),
+    "interrupted": ("the run was interrupted", "The run did not finish: "),
+}
+"""How a run that failed ended, by its outcome: at the end of a sentence, and before its reasons."""
 WAYS: Mapping[str, tuple[str, ...]] = {
     LossKind.NO_STEP: (
         "look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",
@@ -83,13 +90,7 @@ def _ending(run: RunFolder) -> tuple[str, str]:
     bad = "warning" if outcome == "interrupted" or state is State.DEGRADED else "fatal"
     if (signal := lenient.text(run.summary, "signal")) in stopping.NAMES:
         return f"the run was ended by {signal}", bad
-    ends = {
-        "finished": "the run came to its end, but failed",
-        "stopped": "the guard stopped the run",
-        "failed": "the run failed with an error",
-        "interrupted": "the run was interrupted",
-    }
-    return ends.get(outcome, "how the run ended is not known"), bad
+    return ENDED.get(outcome, ("how the run ended is not known", ""))[0], bad
 
 
 def metric_of(run: RunFolder) -> str:
@@ -107,13 +108,7 @@ def metric_of(run: RunFolder) -> str:
 def to_do(run: RunFolder) -> list[Advice]:
     """What the user should do, the most urgent first; empty if there is nothing to do."""
     root = event_list.root_of(run)
-    said = {
-        "interrupted": "The run did not finish: ",
-        "failed": "The run failed: ",
-        "stopped": "The guard stopped the run: ",
-        "finished": "The run failed: ",
-    }
-    ended = said.get(lenient.text(run.summary, "outcome"), "")
+    ended = ENDED.get(lenient.text(run.summary, "outcome"), ("", ""))[1]
     first: list[Advice] = []
     if state_of(run.summary) is State.FAILED:
         first = [Advice(f"{ended}{lenient.line(reason)}") for reason in lenient.entries(run.summary, "reasons")]
