@@ -123,10 +123,13 @@ class Did(str, Enum):
 
 LOSSES = frozenset((Did.DROPPED, Did.DROPPED_UPSTREAM))
 """What costs micro-batches."""
-_FATAL = frozenset((Did.STOPPED, Did.NOT_STARTED))
-_ERROR = LOSSES | {
-    *(Did.REFUSED_STEP, Did.ROLLED_BACK, Did.CHECKPOINT_NOT_WRITTEN, Did.CHECKPOINT_NOT_REPLACED),
+_UNDONE = (Did.REFUSED_STEP, Did.ROLLED_BACK, Did.CHECKPOINT_NOT_WRITTEN, Did.CHECKPOINT_NOT_REPLACED)
+LEVELS: Mapping[Did, Level] = {
+    **dict.fromkeys((Did.STOPPED, Did.NOT_STARTED), Level.FATAL),
+    **dict.fromkeys((*LOSSES, *_UNDONE), Level.ERROR),
+    Did.REPORTED: Level.INFO,
 }
+"""How bad each kind is; others are warnings."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,7 @@ class Action(JsonValue):
     @property
     def level(self) -> Level:
         """How bad this alone is."""
-        if self.did in _FATAL:
-            return Level.FATAL
-        if self.did in _ERROR:
-            return Level.ERROR
-        return Level.INFO if self.did is Did.REPORTED else Level.WARNING
+        return LEVELS.get(self.did, Level.WARNING)
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of the fields that are set."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,24 +240,14 @@ def _harmless_batch(batch: Batch) -> Batch:
     return fresh
 
 
-@dataclass(frozen=True)
-class UnreadableLimits:
-    """When unreadable samples end the run.
-
-    Attributes:
-        share: of the set's images. With a quarter of them gone, the set is no longer the one that was chosen; missing
-            files and folders are far below it, a drive or a share that is gone is far above.
-        least: images, however small the set is: one file more or less is no reason in a set of ten.
-        in_a_row: unreadable samples without a readable one in between: the drive is gone, or code raises at each
-            sample. It is reached long before a quarter of a large set.
-    """
-
-    share: float = 0.25
-    least: int = 5
-    in_a_row: int = 50
-
-
-LIMITS = UnreadableLimits()
+SHARE_GONE = 0.25
+"""Share of a set's images that may be unreadable before the run ends. With a quarter gone it is no longer the set that
+was chosen; missing files and folders are far below it, a drive or a network share that is gone is far above."""
+LEAST_GONE = 5
+"""So many images may be, however small the set is: one file more or less is no reason in a set of ten."""
+GONE_IN_A_ROW = 50
+"""Unreadable samples without a readable one in between that end the run: the drive is gone, or code raises at each
+sample. It is reached long before a quarter of a large set."""
 SAID = "could not be read"
 
 
@@ -331,8 +321,8 @@ class Unreadable:
                 self.faults.note(self.point, Check.SAMPLES, "can be read again", {}, done, files=(Source(file),))
 
     def _stop_where_many_fail(self) -> None:
-        many = bool(self.size) and len(self.epochs) > max(LIMITS.least, LIMITS.share * self.size)
-        if not many and self.in_a_row < LIMITS.in_a_row:
+        many = bool(self.size) and len(self.epochs) > max(LEAST_GONE, SHARE_GONE * self.size)
+        if not many and self.in_a_row < GONE_IN_A_ROW:
             return
         file = next(reversed(self.epochs), "")
         what = f"{self.in_a_row} samples in a row could not be read"
