@@ -49,7 +49,7 @@ def test_the_state_follows_from_the_figures(name: str):
     changed, state, said = CASES[name]
     health = judge(replace(GOOD, **changed))
     assert health.state is state and health.healthy is (state is HEALTHY)
-    told = health_text.phrases({"lost": [lost.as_dict() for lost in health.lost]})
+    told = health_text.phrases(health_text.losses({"lost": [lost.as_dict() for lost in health.lost]}))
     for line in said:
         assert any(line in phrase for phrase in told), told
 
@@ -71,5 +71,6 @@ def test_reports_of_earlier_versions_have_a_state_too():
 
 def test_damaged_losses_are_left_out():
     lost = [None, 3, {}, {"kind": "?"}, {"kind": ["images"]}, {"kind": "images", "count": "x", "of": None, "epochs": 2}]
-    assert health_text.phrases({"lost": lost}) == ["0 of 0 images left out"]
-    assert health_text.phrases({"lost": "all"}) == []
+    good = {"kind": "images", "state": "healthy", "count": 1, "of": 9}
+    assert health_text.phrases(health_text.losses({"lost": [*lost, good]})) == ["1 of 9 images left out"]
+    assert health_text.losses({"lost": "all"}) == []

@@ -223,14 +223,13 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
     outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
     health = judge(figures(trainer, recorder, context.quarantined, finished=error is None))
-    lost = [one.as_dict() for one in health.lost]
     if error is None:
-        report = summary.summarise(context, force, outcome, health_text.reasons(lost), health.state)
+        report = summary.summarise(context, force, outcome, health_text.reasons(health.lost), health.state)
     else:
         report = summary.summarise(context, force, outcome, (str(error) or type(error).__name__,), State.FAILED)
     folder, defaults = Path(trainer.save_dir), vars(GuardSettings())
     report["signal"] = error.signal if isinstance(error, stopping.Stopped) else None
-    report["lost"] = lost
+    report["lost"] = [one.as_dict() for one in health.lost]
     settings = report["guard"]["settings"] or {}
     report["guard"] |= recorder.as_dict()
     report["guard"]["changed"] = [name for name, value in settings.items() if defaults.get(name) != value]
@@ -260,7 +259,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
         state = state_of(report)
         phrases = [] if state is State.HEALTHY or outcome != "finished" else [state.value]
         phrases.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
-        phrases += health_text.phrases(report, (LossKind.MICRO_BATCHES, LossKind.STEPS_REFUSED))
+        phrases += health_text.phrases(health.lost, (LossKind.MICRO_BATCHES, LossKind.STEPS_REFUSED))
         where = report["paths"].get("page", folder / REPORT_NAME)
         upstream.log(f"yolo-nanfix: run {outcome}, {', '.join(phrases)}; report: {where}", good_news=report["healthy"])
 

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from yolo_nanfix.health import LossKind, State, state_of
+from yolo_nanfix.health import LossKind, Lost, State
 from yolo_nanfix.run_folder import lenient
 
 SHOWN_EPOCHS = 5
 """At most this many epochs are named."""
 
 
-def phrases(summary: Mapping[str, Any], leave_out: Collection[LossKind] = ()) -> list[str]:
-    """What was lost by the report of a run, the worst first, one short phrase each; what cannot be read is left out."""
-    kinds = ((_kind(entry), entry) for entry in _losses(summary))
-    return [_phrase(kind, one, state_of(one)) for kind, one in kinds if kind is not None and kind not in leave_out]
+def losses(summary: Mapping[str, Any]) -> list[Lost]:
+    """What was lost by the report of a run, the worst first; what cannot be read is left out."""
+    found = []
+    for entry in lenient.entries(summary, "lost"):
+        with suppress(ValueError):
+            found.append(Lost.from_dict(entry))
+    return found
 
 
-def reasons(lost: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def phrases(lost: Iterable[Lost], leave_out: Collection[LossKind] = ()) -> list[str]:
+    """What was lost, one short phrase each."""
+    return [_phrase(one) for one in lost if one.kind not in leave_out]
+
+
+def reasons(lost: Iterable[Lost]) -> tuple[str, ...]:
     """The phrases of the losses that make a run degraded or failed."""
-    return tuple(phrases({"lost": [entry for entry in lost if state_of(entry) is not State.HEALTHY]}))
-
-
-def not_healthy_for(summary: Mapping[str, Any], kind: LossKind) -> bool:
-    """Whether a loss of this kind makes the run not healthy."""
-    return any(_kind(entry) is kind and state_of(entry) is not State.HEALTHY for entry in _losses(summary))
+    return tuple(_phrase(one) for one in lost if one.state is not State.HEALTHY)
 
 
 def finds_nothing_yet(summary: Mapping[str, Any]) -> bool:
     """Whether a healthy run has no validation metric above 0: its model may be useless."""
-    return any(_kind(entry) is LossKind.NOTHING_FOUND for entry in _losses(summary))
+    return any(one.kind is LossKind.NOTHING_FOUND for one in losses(summary))
 
 
-def _losses(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [entry for entry in lenient.entries(summary, "lost") if isinstance(entry, Mapping)]
-
-
-def _kind(entry: Mapping[str, Any]) -> LossKind | None:
-    return next((kind for kind in LossKind if kind.value == entry.get("kind")), None)
-
-
-def _phrase(kind: LossKind, entry: Mapping[str, Any], state: State) -> str:
-    count, of = (lenient.number(entry, key) or 0 for key in ("count", "of"))
-    which = _named_epochs([epoch for epoch in lenient.entries(entry, "epochs") if isinstance(epoch, int)])
-    yet = "finds nothing yet" if state is State.HEALTHY else "finds nothing"
+def _phrase(lost: Lost) -> str:
+    count, of, which = lost.count, lost.of, _named_epochs(lost.epochs)
+    yet = "finds nothing yet" if lost.state is State.HEALTHY else "finds nothing"
     return {
         LossKind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",
         LossKind.IMAGES: f"{count:.0f} of {of:.0f} images left out",
@@ -66,7 +61,7 @@ def _phrase(kind: LossKind, entry: Mapping[str, Any], state: State) -> str:
         LossKind.NOTHING_FOUND: f"the model {yet} in validation (metric 0)"
         + (f" after {_many(count, 'optimizer step')}" if count else ""),
         LossKind.COLLAPSED: f"the validation metric fell from {of:.3g} to {count:.3g} by the last epoch",
-    }[kind]
+    }[lost.kind]
 
 
 def _named_epochs(numbers: Sequence[int]) -> str:

@@ -148,14 +148,15 @@ def _lost(summary: Mapping[str, Any], state: State) -> list[str]:
     guard = summary["guard"]
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
     left_out = len({*summary["quarantined"], *guard.get("quarantined", ())})
-    many = health_text.not_healthy_for(summary, LossKind.IMAGES)  # then its phrase says of how many
+    losses = health_text.losses(summary)
+    many = any(one.kind is LossKind.IMAGES and one.state is not State.HEALTHY for one in losses)  # its phrase says it
     below = state is State.FAILED and summary["outcome"] == "finished"
-    lost = [one for one in summary.get("lost", ()) if not below or state_of(one) is State.HEALTHY]
+    lost = [one for one in losses if not below or one.state is State.HEALTHY]
     without = (LossKind.MICRO_BATCHES, LossKind.STEPS_REFUSED, *(() if many else (LossKind.IMAGES,)))
     return [
         *([f"{dropped} of {total} micro-batches dropped"] if total else []),
         *([] if many else [f"{left_out} image{'' if left_out == 1 else 's'} left out"]),
-        *health_text.phrases({"lost": lost}, without),
+        *health_text.phrases(lost, without),
     ]
 
 

@@ -63,9 +63,8 @@ def headline(run: RunFolder) -> str:
     if backs := lenient.count(run.summary, "guard", "rollbacks"):
         parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
     parts += [_images_left_out(run)]
-    parts += map(
-        printable, health_text.phrases(run.summary, (LossKind.MICRO_BATCHES, LossKind.IMAGES, LossKind.STEPS_REFUSED))
-    )
+    said = (LossKind.MICRO_BATCHES, LossKind.IMAGES, LossKind.STEPS_REFUSED)
+    parts += map(printable, health_text.phrases(health_text.losses(run.summary), said))
     return f"{', '.join(filter(None, parts))}; {_ending(run)[0]}{metric}."
 
 
@@ -121,10 +120,9 @@ def _degraded(run: RunFolder) -> Iterable[Advice]:
     if state_of(run.summary) is not State.DEGRADED:
         return
     explained = lenient.entries(run.summary, "guard", "verdicts") or lenient.texts(run.summary, "guard", "quarantined")
-    for entry in lenient.entries(run.summary, "lost"):
-        kind = lenient.text(entry, "kind")
-        if isinstance(entry, Mapping) and not (explained and kind in EXPLAINED):
-            yield from (Advice(f"Degraded: {line}.", WAYS.get(kind, ())) for line in health_text.reasons([entry]))
+    for one in health_text.losses(run.summary):
+        if not (explained and one.kind in EXPLAINED):
+            yield from (Advice(f"Degraded: {line}.", WAYS.get(one.kind, ())) for line in health_text.reasons([one]))
 
 
 def _once(advice: Iterable[Advice]) -> list[Advice]:
