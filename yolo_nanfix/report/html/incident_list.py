@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +122,7 @@ class IncidentView:
     evidence: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     done: str = ""
+    command: str = ""
     batch_images: list[BatchImage] = field(default_factory=list)
 
     @property
@@ -166,6 +168,7 @@ def _actions(run: RunFolder) -> dict[str, str]:
 
 def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> IncidentView:
     view = IncidentView(f"incident-{number}", printable(path.name), "", "")
+    view.command = f"yolo-nanfix diagnose {shlex.quote(printable(str(path)))}"
     view.done = done.get(path.name, "")
     try:
         files.check_safetensors_header(path)
