@@ -10,7 +10,21 @@ import pytest
 from linting.cases import _bands, npy
 from linting.cases_files import classes, noise
 from linting.cases_images import PHOTO, many, second
-from linting.cases_labels import BOX, FLIP, PERSON, POSE, Change, _coloured, both, boxes, large, person, rows
+from linting.cases_labels import (
+    BOX,
+    FLIP,
+    PERSON,
+    POSE,
+    Change,
+    _circle,
+    _coloured,
+    both,
+    boxes,
+    large,
+    person,
+    rows,
+    turned,
+)
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 from yolo_nanfix.dataset.options import LintOptions
@@ -64,6 +78,21 @@ def square(size_x: float, size_y: float) -> Change:
     """A polygon of so many pixels of an image of 64x48."""
     w, h = size_x / 64, size_y / 48
     return both(f"0 0.5 0.5 {0.5 + w:.7f} 0.5 {0.5 + w:.7f} {0.5 + h:.7f} 0.5 {0.5 + h:.7f}\n")
+
+
+def ring(corners: int) -> Change:
+    return both(_circle(corners))
+
+
+def rotated(in_percent: int, in_pixels: int) -> Change:
+    """So many boxes that were rotated in percent of the image in train, and so many in pixels."""
+
+    def change(tiny: TinySet) -> None:
+        wrong, right = (turned(in_percent=percent).splitlines(keepends=True) for percent in (True, False))
+        tiny.rows("".join((wrong * 2)[:in_percent] + right[:in_pixels]))
+        tiny.put("labels/val/b.txt", "0 0.1 0.1 0.5 0.1 0.5 0.3 0.1 0.3\n")
+
+    return change
 
 
 def small_boxes(usual: int, small: int, side: float = 0.79) -> Change:
@@ -237,6 +266,18 @@ EDGES = [
     Edge("SG002", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both))
     .sick(-0.0099, -0.0001, 1.0001, 1.0099)
     .clean(0, 1, -0.0101, 1.0101),
+    Edge("SG003", "segment", form("0 0.25 0.25 0.5 0.25 0.75 {}", both)).sick(0.25, 0.2501).clean(0.251),
+    Edge("SG005", "segment", form("0 0.25 0.25 {} 0.25 {} 0.25", both))
+    .sick((0.25, 0.25), points=1)
+    .sick((0.5, 0.25), (0.25, 0.5), (0.5, 0.5), points=2)
+    .clean((0.5, 0.75)),
+    Edge("SG006", "segment", form("0 0.25 0.25 {} {} 0.5 0.25 0.5 0.75", both))
+    .sick((0.25, 0.25), (0.5, 0.25), count=1)
+    .clean((0.4, 0.25)),
+    Edge("SG007", "segment", form("0 0.25 0.25 0.5 0.25 0.5 0.75 {} {}", both))
+    .sick((0.25, 0.25), count=1)
+    .clean((0.25, 0.26), (0.5, 0.75)),
+    Edge("SG008", "segment", ring).sick(1001, corners=1001).clean(1000),
     Edge("SG009", "segment", square).sick((0.199, 0.2), (0.7, 0.056)).clean((0.201, 0.2), (0.79, 0.049)),
     Edge("KP001", "pose", pose("0.4 0.4 {} 0.6 0.6 2"))
     .sick(0.5, keypoint=0, others=0, visibility=0.5)
@@ -280,6 +321,18 @@ EDGES = [
     .clean("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n"),
     Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both)).sick(-0.0172, 1.0172).clean(-0.0154, 1.0154),
     Edge("OB001", "obb", form("0 0.1 {0} 0.5 {0} 0.5 0.3 0.1 0.3", both)).sick(-0.0229, 1.0229).clean(-0.0206, 1.0206),
+    Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both)).clean(-0.015625, 1.015625),
+    Edge("OB002", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).sick(0.1, 0.1002).clean(0.1003),
+    Edge("OB004", "obb", form("0 0.25 0.25 0.75 0.25 {} 0.75 {} 0.75", both)).sick((0.25, 0.75)).clean((0.75, 0.25)),
+    Edge("OB004", "obb", form("0 0.25 0.25 0.75 0.25 0.5 {} 0.25 0.75", both)).sick(0.125).clean(0.25, 0.375),
+    Edge("OB006", "obb", form("0 0.1 0.1 0.5 0.1 0.5 0.3 {}", both))
+    .sick("", corners=3, columns=7)
+    .sick("0.2 0.3 0.1 0.2", corners=5, columns=11)
+    .clean("0.1 0.3"),
+    Edge("OB008", "obb", rotated, DATA)
+    .sick((9, 1), lines=(None,), rows=9, in_pixels=1)
+    .sick((3, 0), lines=(None,), rows=3, in_pixels=0)
+    .clean((8, 1), (2, 0)),
     Edge("OB005", "obb", form("0 0.1 0.1 0.5 0.1 {} 0.3 0.1 0.3", both)).sick(0.255).clean(0.265),
     Edge("OB007", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).sick(0.1206).clean(0.12085),
     Edge("CL001", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(0.5, cls=0.5).sick(1.5, cls=1.5).clean(0, 1),
