@@ -43,7 +43,7 @@ from typing import Any, TextIO
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 900
 """Seconds that the tests of a mutant may take; a mutant that hangs is seen."""
-BUDGET = 5
+BUDGET = 4
 """Seconds of processor time that the tests of a mutant may take: the quick ones come first, and what they do not see
 counts as survived."""
 WANTED = 0.95

@@ -171,3 +171,48 @@ def test_a_call_is_cheap():
     values = iter(noisy(2, 2000) * 5)
     seconds = min(timeit.repeat(lambda: sensor.loss(next(values), 3), number=500, repeat=5)) / 500
     assert seconds < 200e-6, f"{seconds * 1e6:.0f} microseconds a call"  # 2 measured; ten times slower is a defect
+
+
+@pytest.mark.parametrize(("seen", "kind"), [(7, None), (8, "loss-explosion")])
+def test_values_are_judged_from_the_ninth_on(seen, kind):
+    alarm = fed([30.0] * seen).loss(30e5, 3)
+    assert (alarm and alarm.kind) == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([9.9] * 3, [None] * 3),
+        ([10.1] * 3, [None, None, ("loss-explosion", True)]),
+        ([99.0], [None]),
+        ([101.0], [("loss-spike", False)]),
+        ([9_900.0], [("loss-spike", False)]),
+        ([10_100.0], [("loss-explosion", True)]),
+        ([1 / 990] * 3, [None] * 3),
+        ([1 / 1010] * 3, [None, None, ("loss-zero", True)]),
+        ([1e-9, 1e-9], [None] * 2),
+        ([0.99e-9] * 3, [None, None, ("loss-zero", True)]),
+    ],
+)
+def test_how_far_from_the_median_a_loss_has_to_be(values, told):
+    sensor = fed([1.0] * 20)
+    alarms = [sensor.loss(value, 1) for value in values]
+    assert [alarm and (alarm.kind, alarm.severe) for alarm in alarms] == told
+
+
+@pytest.mark.parametrize(("value", "targets", "judged"), [(0.0, 0, False), (0.0, 1, True), (-1.0, 1, False)])
+def test_a_loss_is_judged_with_one_label_and_not_below_zero(value, targets, judged):
+    sensor = Divergence()
+    alarms = [sensor.loss(value, targets) for _ in range(3)]
+    assert (alarms[-1] is not None) is judged
+
+
+def test_a_gradient_norm_of_zero_is_none():
+    sensor = Divergence()
+    assert [sensor.step(0.0), sensor.step(-1.0), sensor.step(0.5)] == [None] * 3
+    assert len(sensor._norms.window) == 1
+
+
+@pytest.mark.parametrize(("size", "steps", "told"), [(0.0, 5, False), (0.5, 5, True), (0.5, 0, False), (0.5, 1, True)])
+def test_weights_without_a_norm_and_no_steps_tell_nothing(size, steps, told):
+    assert (Divergence().ratio(50.0, size, steps) is not None) is told
