@@ -9,6 +9,7 @@ import pytest
 import torch
 
 
+@pytest.mark.slow
 def test_no_kill_leaves_a_bad_checkpoint(tmp_path):
     tally = kill_test.campaign("guarded", kills=2, jobs=1, epochs=2, seed=3)
     assert tally.defects == [] and tally.failed == []

@@ -7,60 +7,52 @@ import json
 import gpu_check
 import gpu_checks
 import pytest
+from marks import matrix
 
-
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory):
-    out = tmp_path_factory.mktemp("gpu")
-    results = gpu_check.check_all(out, "cpu", 600, only=ONLY)
-    return {result["name"]: result for result in results}, out
-
-
-ONLY = [
-    "dropped, float16",
-    "bit for bit, bfloat16",
-    "leaves",
-    "rollback",
-    "reads of a step, float16",
-    "share",
-    "AMP",
-    "out of memory",
-]
-ONLY += ["memory", "compile"]
-
-
-HERE = (
-    "bad micro-batch dropped, float16",
+DROPPED = "bad micro-batch dropped, float16"
+OTHERS = [
     "healthy run bit for bit, bfloat16",
     "leaves float16",
     "rollback",
     "reads of a step, float16",
     "guard's share of a step",
     "out of memory",
-)
+]
+"""What a CPU can show, too."""
 
 
-@pytest.mark.parametrize("name", HERE)
-def test_what_a_cpu_can_show_is_right_there(name, seen):
-    result = seen[0][name]
-    assert (result["outcome"], result["on"]) == ("right", "cpu"), result
+@pytest.fixture(scope="module", params=[[DROPPED], *matrix([DROPPED, *OTHERS])], ids=["one", "all"])
+def seen(request, tmp_path_factory):
+    """The names of the checks that can be done here, what each gave, by name, and the folder of the files."""
+    out = tmp_path_factory.mktemp("gpu")
+    results = gpu_check.check_all(
+        out, "cpu", 600, only=[*request.param, "AMP self-check", "memory of the GPU", "torch.compile"]
+    )
+    return request.param, {result["name"]: result for result in results}, out
+
+
+def test_what_a_cpu_can_show_is_right_there(seen):
+    names, results, _ = seen
+    seen_there = {name: (results[name]["outcome"], results[name]["on"]) for name in names}
+    assert set(seen_there.values()) == {("right", "cpu")}, results
 
 
 def test_what_needs_a_gpu_says_that_it_was_not_run(seen):
     needing = {check.name for check in gpu_checks.CHECKS if check.gpu}
     assert needing == {"AMP self-check", "memory of the GPU", "torch.compile"}
-    assert {seen[0][name]["outcome"] for name in needing} == {"not run: no GPU"}
-    assert seen[0]["several GPUs (DDP)"]["outcome"] == "not run"
+    _, results, _ = seen
+    assert {results[name]["outcome"] for name in needing} == {"not run: no GPU"}
+    assert results["several GPUs (DDP)"]["outcome"] == "not run"
 
 
 def test_the_files_hold_every_check(seen):
-    results, out = seen
+    names, results, out = seen
     saved = json.loads((out / "gpu_check.json").read_text())
     assert [check["name"] for check in saved["checks"]] == list(results)
     assert saved["device"] == "cpu" and "torch" in saved["machine"]
     rows = (out / "gpu_check.md").read_text().splitlines()
     assert rows[0].startswith("no GPU; ") and len(rows) == 4 + len(results)
-    assert sum("| cpu | right |" in row for row in rows) == len(HERE)
+    assert sum("| cpu | right |" in row for row in rows) == len(names)
 
 
 def test_a_check_that_fails_or_raises_is_wrong_and_the_time_is_kept(tmp_path, monkeypatch):
