@@ -14,6 +14,7 @@ from pathlib import Path
 import fuzz_incidents
 import pytest
 import torch
+from marks import matrix
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -141,14 +142,16 @@ def test_an_operation_with_a_huge_result_is_refused_before_it_runs():
 
 
 FAMILIES = (
-    ("v5/yolov5.yaml", "DetectionModel"),
-    ("v8/yolov8-worldv2.yaml", "WorldModel"),
     ("v8/yoloe-v8-seg.yaml", "YOLOESegModel"),
     ("v8/yolov8-rtdetr.yaml", "RTDETRDetectionModel"),
     ("11/yolo11-cls-resnet18.yaml", "ClassificationModel"),
-    ("26/yolo26-sem.yaml", "SemanticSegmentationModel"),
     ("26/yolo26-pose.yaml", "PoseModel"),
-    ("26/yolo26-depth.yaml", "DepthModel"),
+    *matrix(
+        ("v5/yolov5.yaml", "DetectionModel"),
+        ("v8/yolov8-worldv2.yaml", "WorldModel"),
+        ("26/yolo26-sem.yaml", "SemanticSegmentationModel"),
+        ("26/yolo26-depth.yaml", "DepthModel"),
+    ),
 )
 
 

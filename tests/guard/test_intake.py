@@ -160,7 +160,7 @@ def classes(value, where):
 
 @pytest.mark.parametrize(
     ("value", "where"),
-    [(7.0, "file"), (7.0, "memory"), (NAN, "memory"), (-1.0, "code"), *matrix((NAN, "file"), (7.0, "code"))],
+    [(7.0, "file"), (NAN, "memory"), (-1.0, "code"), *matrix((7.0, "memory"), (NAN, "file"), (7.0, "code"))],
 )
 def test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample(value, where, data, tmp_path):
     if value == 7.0:

@@ -9,6 +9,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 from torch import nn
 
 import yolo_nanfix
@@ -216,7 +217,7 @@ class Frozen(Kept):
     [
         (Kept, [], None),
         (Persistent, ["model.0.keeper.mask"], None),
-        (Frozen, ["model.0.keeper.causal"], [0]),
+        *matrix((Frozen, ["model.0.keeper.causal"], [0])),
     ],
 )
 def test_a_healthy_run_with_infinite_buffers_is_stock_s_bit_for_bit(trainer, told, freeze, data, tmp_path, unpatched):

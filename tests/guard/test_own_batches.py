@@ -9,6 +9,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 from torch.utils.data import DataLoader, default_collate
 from ultralytics.nn.tasks import DetectionModel
 
@@ -96,6 +97,7 @@ FORMS = {
     "NaN for no data": own(back=changed(img=lambda v: v.nan_to_num(114.0)), sample=holes),
     "paths": own(back=stems, sample=as_paths),
 }
+QUICK = ("tuple", "no names", "classes from 1", "NaN for no data")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def plain(data, tmp_path_factory):
         return lab.train(data, tmp_path_factory.mktemp("stock") / "run", epochs=1, val=False)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*QUICK, *matrix(*(form for form in FORMS if form not in QUICK))])
 def test_a_batch_in_a_form_of_its_own_trains_as_under_stock(form, data, plain, tmp_path):
     settings = {"trainer": FORMS[form], "epochs": 1, "mosaic": float(form == "paths"), "val": False}
     stock = plain
@@ -121,7 +123,7 @@ def test_a_batch_in_a_form_of_its_own_trains_as_under_stock(form, data, plain, t
     assert guard(ours)["events"] == [] and guard(ours)["bad_samples"] == 0
 
 
-@pytest.mark.parametrize("form", ["tuple", "classes from 1"])
+@pytest.mark.parametrize("form", ["classes from 1", *matrix("tuple")])
 def test_what_is_known_of_its_samples_is_judged_when_it_is_preprocessed(form, data, tmp_path):
     base, moved = FORMS[form], 1 + (form == "classes from 1")
 
@@ -180,7 +182,7 @@ def test_a_loss_of_the_users_own_may_give_sense_to_any_class(data, tmp_path):
     assert guard(ours)["events"] == []
 
 
-@pytest.mark.parametrize("where", ["preprocess_batch", "collate_fn"])
+@pytest.mark.parametrize("where", ["collate_fn", *matrix("preprocess_batch")])
 def test_image_classification_gets_no_names_where_only_tensors_are_expected(where, data, tmp_path):
     from torchvision.utils import save_image
 

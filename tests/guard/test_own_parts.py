@@ -10,6 +10,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 
@@ -105,7 +106,7 @@ class Texts(lab.trainer_class("detect")):
         super().save_metrics({k: v for k, v in metrics.items() if k not in ("note", "matrix")})
 
 
-@pytest.mark.parametrize("trainer", (WithLookahead, OwnValidator, Texts, Preview))
+@pytest.mark.parametrize("trainer", (WithLookahead, OwnValidator, *matrix(Texts, Preview)))
 def test_a_healthy_run_with_own_parts_is_stock_s(trainer, data, tmp_path):
     with lab.bare():
         stock = lab.train(data, tmp_path / "stock", trainer=trainer)

@@ -10,6 +10,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.guard import adapter
@@ -145,8 +146,9 @@ def test_what_callbacks_change_in_a_healthy_run_is_changed_as_in_stock(event, ch
     assert guard_of(ours)["events"] == []
 
 
-@pytest.mark.parametrize("nbs", (4, 16))
-@pytest.mark.parametrize("where", ({(1, 0)}, {(1, 0), (1, 1)}))
+@pytest.mark.parametrize(
+    ("where", "nbs"), [*matrix(({(1, 0)}, 4)), ({(1, 0)}, 16), ({(1, 0), (1, 1)}, 4), *matrix(({(1, 0), (1, 1)}, 16))]
+)
 def test_an_epoch_that_begins_with_a_bad_micro_batch_has_finite_train_losses(where, nbs, data, tmp_path, unpatched):
     yolo_nanfix.patch()
     ours = lab.train(data, tmp_path / "ours", trainer=lab.poisoned("detect", where), nbs=nbs, val=False)

@@ -10,6 +10,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 
@@ -65,7 +66,7 @@ def report(result):
 
 @pytest.mark.parametrize(
     ("where", "values", "batch"),
-    [("memory", {1: 7.0}, 4), ("file", {1: 7.0}, 4), ("code", {1: 7.0}, 4), ("file", {0: 7.0, 1: NAN}, 1)],
+    [*matrix(("memory", {1: 7.0}, 4), ("file", {1: 7.0}, 4)), ("code", {1: 7.0}, 4), ("file", {0: 7.0, 1: NAN}, 1)],
 )
 def test_a_val_class_that_does_not_exist_ends_stock_and_costs_its_image(where, values, batch, data, tmp_path):
     shutil.copytree(data.parent, tmp_path / "set")
