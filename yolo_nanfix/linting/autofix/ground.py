@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.files import ANYWHERE, Within, is_inside
 from yolo_nanfix.linting.autofix.file_changes import look
 from yolo_nanfix.linting.autofix.label_edits import is_background, listed
 from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
-
-_SIBLING_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 
 
 class LabelFile(NamedTuple):
@@ -203,7 +202,7 @@ def away(path: str, ground: Ground, taken: set[str]) -> str:
 def siblings(image: str) -> list[str]:
     """Other images in the folder that have the same label file."""
     stem = image.rpartition(".")[0]
-    names = (f"{stem}.{s}" for suffix in _SIBLING_SUFFIXES for s in (suffix, suffix.upper()))
+    names = (f"{stem}.{s}" for suffix in SUFFIX_FORMATS for s in (suffix, suffix.upper()))
     return [name for name in names if name != image and os.path.exists(name)]  # noqa: PTH110
 
 
