@@ -105,20 +105,15 @@ def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
 
 def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, outside: bool) -> Home:
     """Where the files of a dataset are; if it cannot be read, the folder of its data.yaml."""
-    name = _journal_name(data)
+    try:
+        name = os.path.realpath(find_yaml(data))
+    except DataError:
+        name = os.path.realpath(data)
     folder = name if os.path.isdir(name) else os.path.dirname(name)  # noqa: PTH112, PTH120
     if config is None:
         return Home(name, folder, Within(() if too_wide(folder) else (folder,)), outside)
     within, top = ground_of(config, root), str(config.root.resolve())
     return Home(name, top if outside or within.holds(top) else folder, within, outside)
-
-
-def _journal_name(data: str | Path) -> str:
-    """The name of a dataset in journals: the real path of its data.yaml, or of its folder if it has none."""
-    try:
-        return os.path.realpath(find_yaml(data))
-    except DataError:
-        return os.path.realpath(data)
 
 
 def single(report: Report) -> None:

@@ -52,14 +52,13 @@ def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding],
             inside.append(finding)
         else:
             outside.setdefault(os.path.dirname(finding.place.file), []).append(finding)  # noqa: PTH120
-    return inside, [_outside_dataset(folder, found) for folder, found in outside.items()]
-
-
-def _outside_dataset(folder: str, found: list[Finding]) -> Kept:
-    real = canonical(os.path.join(folder, ""))[: -len(os.sep)]  # noqa: PTH118
-    why = Why.OUTSIDE_FOLDER if real == os.path.normpath(folder) else Why.OUTSIDE_LINK
-    values = {"findings": len(found), "files": len({f.place.file for f in found}), "target": real}
-    return Kept(folder, ",".join(sorted({f.code for f in found})), Reason(why, values))
+    kept = []
+    for folder, found in outside.items():
+        real = canonical(os.path.join(folder, ""))[: -len(os.sep)]  # noqa: PTH118
+        why = Why.OUTSIDE_FOLDER if real == os.path.normpath(folder) else Why.OUTSIDE_LINK
+        values = {"findings": len(found), "files": len({f.place.file for f in found}), "target": real}
+        kept.append(Kept(folder, ",".join(sorted({f.code for f in found})), Reason(why, values)))
+    return inside, kept
 
 
 def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, str | None]:

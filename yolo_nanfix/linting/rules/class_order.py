@@ -49,7 +49,8 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
         if len(listed) != len(ours):
             says += "{wrong:0=|, }it has {count:name|names}, data.yaml has {of}"
         values = {"numbers": tuple(wrong), "names": _pairs(wrong, ours), "count": len(listed), "of": len(ours)}
-        values |= {"wrong": len(wrong), "order": int(_is_order(listed, ours))}
+        order = sorted(map(_folded, listed.values())) == sorted(map(_folded, ours.values()))
+        values |= {"wrong": len(wrong), "order": int(order)}
         yield Hit(file, says, values=values)
 
 
@@ -165,11 +166,6 @@ def _alike(name: str, other: str) -> bool:
     """Whether two names are equal but for case, spaces, hyphens, underscores and a plural s."""
     one, two = _folded(name), _folded(other)
     return one == two or one.rstrip("s") == two.rstrip("s")
-
-
-def _is_order(names: Mapping[int, str], other: Mapping[int, str]) -> bool:
-    """Whether two lists hold the same names."""
-    return sorted(map(_folded, names.values())) == sorted(map(_folded, other.values()))
 
 
 def _pairs(wrong: Mapping[int, str], ours: Mapping[int, str]) -> tuple[tuple[int, str, str], ...]:

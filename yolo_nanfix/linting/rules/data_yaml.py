@@ -105,7 +105,8 @@ def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
     """
     seen: dict[str, int] = {}
     for index, name in config.names.items():
-        first = seen.setdefault(_folded_name(name), index)
+        folded = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold())  # one kind of gap between words
+        first = seen.setdefault(folded, index)
         if first != index:
             other = config.names[first]
             says = "classes {classes[0]} and {classes[1]} are both named {name!r}"
@@ -192,11 +193,6 @@ def test_split_missing(config: DataConfig) -> Iterator[Hit]:
     elif elsewhere is not None and all(one.key == "test" for one in config.astray):
         says = "'test' names {named}, which does not exist; linted in its place is {found}"
         yield key_hit(config, "test", says, named=str(elsewhere.looked), found=str(elsewhere.found))
-
-
-def _folded_name(name: str) -> str:
-    """A class name in lowercase, without outer spaces and with one kind of gap between words."""
-    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold())
 
 
 @rule("CF010", Severity.WARNING, Effect.REWRITES, POSE)

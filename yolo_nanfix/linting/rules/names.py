@@ -259,14 +259,15 @@ def image_hidden(survey: Survey) -> Iterator[Hit]:
         if kind == "file" and is_image(name[1:]):
             yield Hit(path, "hidden, so it is never listed")
         elif kind == "folder":
-            names = _images_in(path)
+            names = _images_among(names_in(path))
             if names:
                 says = "{images:image|images} in a hidden folder are never listed: {examples:,}{more:more}"
                 yield Hit(path, says, values={"images": len(names), **some(names)})
 
 
-def _images_in(folder: str) -> list[str]:
-    return sorted(name for name in names_in(folder) if is_image(name) and name[0] != ".")
+def _images_among(names: Iterable[str]) -> list[str]:
+    """The names of images that are not hidden, sorted."""
+    return sorted(name for name in names if is_image(name) and name[0] != ".")
 
 
 @rule("FS021", Severity.WARNING, Effect.DROPS, LABELLED)
@@ -279,10 +280,7 @@ def image_among_labels(survey: Survey, folders: Folders) -> Iterator[Hit]:
     Fix: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
     """
     for folder in survey.label_folders:
-        names = sorted(
-            name for name in folders.names(folder) if name[-4:] != ".txt" and is_image(name) and name[0] != "."
-        )
-        if names:
+        if names := _images_among(folders.names(folder)):
             values = {"images": len(names), **some(names)}
             yield Hit(folder, "{images:image|images} among the labels: {examples:,}{more:more}", values=values)
 

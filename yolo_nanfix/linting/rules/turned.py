@@ -231,7 +231,9 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
             "stored": shares[0],
             "shown": shares[1],
             "boxes": len(turned.rows),
-            "sure": int(_not_shown(turned)),
+            "sure": int(
+                np.count_nonzero(reaches_out(turned.scaled(shown=True))) >= LEAST_OUT
+            ),  # not of the shown picture
         }
         yield Hit(str(config.yaml_file), says, values=values | {"dims": config.kpt_dims})
         return
@@ -259,11 +261,6 @@ def _shares_on_pixels(turned: Turned) -> tuple[float, float] | None:
         return None
     stored, shown = (float(on_pixels(box, sides).mean()) for sides in (size[:, ::-1], size))
     return (stored, shown) if stored >= GRID_SHARE and shown <= GRID_CHANCE else None
-
-
-def _not_shown(turned: Turned) -> bool:
-    """Whether the boxes cannot be of the shown picture and divided by the stored sides: too many reach out."""
-    return int(np.count_nonzero(reaches_out(turned.scaled(shown=True)))) >= LEAST_OUT
 
 
 def _votes(table: Table, turned: Turned) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
