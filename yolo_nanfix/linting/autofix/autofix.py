@@ -159,9 +159,7 @@ def _whole_set(report: Report, remember: bool) -> Whole:
     number = {file: i for i, file in enumerate(table.files)}
 
     def held(image: str) -> list[float]:
-        at = number.get(image, -1)
-        start, end = table.row_image.searchsorted((at, at + 1))  # rows are sorted by image
-        return [float(one) for one in table.row_cls[start:end]]
+        return table.row_cls[table.rows_of(number[image])].tolist() if image in number else []
 
     splits = {split: [table.files[i] for i in images.tolist()] for split, images in table.members.items()}
     home = table.of_rows(table.split)
