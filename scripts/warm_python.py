@@ -1,4 +1,4 @@
-"""Runs Python code in processes that are forked from one that has torch imported: some seconds less for each.
+"""Runs Python code in processes forked from one that has what a training needs imported: some seconds less for each.
 
 To the code it is `python -c CODE ARGUMENTS`, in a folder and an environment of its own. Where the system cannot fork,
 it is that indeed.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 SERVER = """
 import importlib, json, os, sys
-import cv2, numpy, PIL.Image, requests, torch, yaml
+import cv2, matplotlib.font_manager, numpy, PIL.Image, requests, torch, torch._dynamo, yaml
 
 own = list(sys.path)
 for line in sys.stdin:
