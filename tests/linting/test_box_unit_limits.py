@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from yolo_nanfix.dataset.label_boxes import GRID
 from yolo_nanfix.linting.rules import box_units as units
 from yolo_nanfix.linting.rules.box_units import Form, Reading, RowBoxes, Scale
 
@@ -165,7 +166,50 @@ def test_twenty_boxes_in_images_that_are_not_square_tell_exchanged_axes(count, s
         assert units.grid_exchanged(rows)[0] == 1
 
 
-@pytest.mark.parametrize(("between", "many"), [(20, True), (19, False)])
-def test_a_fifth_of_the_centres_lie_between_two_pixels(between, many):
-    rows = boxes(*[(0.105, 0.5, 0.1, 0.1)] * between, *[(0.11, 0.5, 0.1, 0.1)] * (100 - between))
+@pytest.mark.parametrize(
+    ("between", "apart", "many"), [(20, 0.5, True), (19, 0.5, False), (20, 2.5 * GRID, True), (20, 1.5 * GRID, False)]
+)
+def test_a_fifth_of_the_centres_lie_between_two_pixels(between, apart, many):
+    rows = boxes(*[(0.1 + apart / 100, 0.5, 0.1, 0.1)] * between, *[(0.11, 0.5, 0.1, 0.1)] * (100 - between))
     assert units._of_centres(rows) is many
+
+
+def pixels(count: int) -> RowBoxes:
+    """Boxes all over images of 640x480, in pixels."""
+    generator = np.random.default_rng(1)
+    spread = np.column_stack([generator.uniform(60, 400, count), generator.uniform(60, 300, count)])
+    spread[0] = 600, 440
+    return boxes(*np.column_stack([spread, np.full((count, 2), 60.0)]).tolist(), size=(640, 480))
+
+
+@pytest.mark.parametrize(
+    ("count", "scale"), [(10, Scale.PIXELS), (9, Scale.UNKNOWN), (3, Scale.UNKNOWN), (2, None), (0, None)]
+)
+def test_ten_rows_tell_the_unit_and_three_that_there_is_another(count, scale):
+    found = units.read_units(pixels(max(count, 1)).some(np.arange(max(count, 1)) < count), forms=False)
+    assert (found and found.scale) == scale
+    assert found is None or (found.rows, found.out) == (count, count)
+
+
+@pytest.mark.parametrize(("large", "rows", "scale"), [(49, 50, Scale.PIXELS), (48, 50, None)])
+def test_a_fiftieth_of_the_numbers_may_be_small(large, rows, scale):
+    few = boxes(*[(0.5, 0.5, 0.1, 0.1)] * (rows - large), size=(640, 480))
+    mixed = RowBoxes(*(np.concatenate(columns) for columns in zip(pixels(large), few, strict=True)))
+    found = units.read_units(mixed, forms=False)
+    assert (found and found.scale) == scale
+
+
+@pytest.mark.parametrize(("out", "rows", "read"), [(5, 10, True), (4, 10, False), (6, 200, True), (5, 200, False)])
+def test_five_boxes_and_three_of_a_hundred_must_contradict_the_usual_reading(out, rows, read, monkeypatch):
+    usual = [(0.5, 0.5, 0.1, 0.1)] * (rows - out)
+    mixed = boxes(*[(0.5, 1.5, 0.1, 0.1)] * out, *usual)
+    monkeypatch.setattr(units, "_scale", lambda *_: Scale.HEIGHT)
+    assert (units.read_units(mixed, forms=False) is not None) is read
+
+
+@pytest.mark.parametrize(
+    ("third", "together"), [((0.2, 0.4, 0.6), 1.0), ((0.2, 0.6, 0.4), 0.5), ((0.2, 0.2, 0.2), 1.0)]
+)
+def test_numbers_that_are_all_equal_grow_together(third, together):
+    rows = boxes(*((x, 0.5, w, 0.1) for x, w in zip((0.1, 0.2, 0.3), third, strict=True)))
+    assert units._together(rows) == pytest.approx(together)

@@ -216,3 +216,13 @@ def test_loops_rings_and_bridges_count_from_the_least_area_on(corners, least, to
     found = judge_outline(*corners.T, least)
     assert (found.kind, found.rings) == (told.kind, told.rings)
     assert found.area == pytest.approx(told.area)
+
+
+def test_what_two_parts_share_counts_from_the_least_area_on():
+    corners = [(50, 50), (10, 50), (10, 10), (50, 10), (50, 50), (40, 40), (80, 40), (80, 80), (40, 80), (40, 40)]
+    x, y = outline(*corners).T
+    shared = judge_outline(x, y, 16.0)
+    assert (shared.kind, shared.rings) == (RingKind.OVERLAPPING, 2)
+    assert shared.area == pytest.approx(100, rel=0.1)
+    assert judge_outline(x, y, shared.area) == shared
+    assert judge_outline(x, y, shared.area + 1).kind is not RingKind.OVERLAPPING
