@@ -23,6 +23,7 @@ from linting.cases_labels import (
     large,
     person,
     rows,
+    spread,
     turned,
 )
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
@@ -78,6 +79,30 @@ def square(size_x: float, size_y: float) -> Change:
     """A polygon of so many pixels of an image of 64x48."""
     w, h = size_x / 64, size_y / 48
     return both(f"0 0.5 0.5 {0.5 + w:.7f} 0.5 {0.5 + w:.7f} {0.5 + h:.7f} 0.5 {0.5 + h:.7f}\n")
+
+
+def moved_labels(bare: int, others: int) -> Change:
+    """So many images of train whose label files lie elsewhere, and so many with theirs."""
+
+    def change(tiny: TinySet) -> None:
+        for i in range(bare + others - 1):
+            tiny.put(f"images/train/c{i}.jpg", noise(i))
+            tiny.put(f"labels/{'more' if i < bare else 'train'}/c{i}.txt", BOX)
+        if not others:
+            tiny.drop("labels/train/a.txt")
+
+    return change
+
+
+def swapped(*unread: str) -> Change:
+    """Boxes whose axes were divided by the other side; some images without a size."""
+
+    def change(tiny: TinySet) -> None:
+        both(spread(48, 64))(tiny)
+        for name in unread:
+            tiny.put(f"images/train/{name}.jpg", b"")
+
+    return change
 
 
 def ring(corners: int) -> Change:
@@ -238,6 +263,13 @@ EDGES = [
     Edge("BX015", "detect", form("0 {} 0.5 0.2 0.2")).sick(2.001).clean(2),
     Edge("BX016", "detect", form("0 0.5 0.5 {} 0.2", large)).sick(0.0031, 0.001).clean(0.00315, 0.0009),
     Edge("BX021", "detect", form("0 0.5 0.5 0.9 {}", large)).sick(0.0112, 0.00125).clean(0.0113, 0.0012),
+    Edge("FS061", "detect", moved_labels, IMAGES)
+    .sick((3, 1), lines=(None,), bare=3, images=4)
+    .sick((3, 27), lines=(None,), bare=3, images=30)
+    .clean((2, 1), (3, 28), (4, 0)),
+    Edge("BX023", "detect", swapped, DATA).sick(
+        (), ("c",), lines=(None,), one_size=True, width=64, height=48, rows=120
+    ),
     Edge("BX012", "detect", form(BOX + "0 {} 0.5 0.2 0.2")).sick(0.5051, lines=(2,)).clean(0.5052),
     Edge("BX013", "detect", form(BOX + "1 {} 0.5 0.2 0.2")).sick(0.5051, lines=(2,)).clean(0.5052),
     Edge("BX014", "detect", form("0 0.5 0.5 {} {}")).sick((0.9961, 1), (1, 0.9961)).clean((0.9959, 1), (1, 0.9959)),

@@ -254,3 +254,9 @@ def test_grey_images_are_told_of_sets_with_three_channels(channels, found):
     table = SimpleNamespace(files=["a/b.png", "a/c.png"], grey=np.array([False, True]))
     values = told("IM024", table=table, config=SimpleNamespace(channels=channels))
     assert values == [{"grey": 1, "images": 2, "examples": ("c.png",), "more": 0}] * found
+
+
+@pytest.mark.parametrize(("channels", "turned"), [(1, True), (3, True), (4, False)])
+def test_with_other_channels_an_image_is_not_rotated(channels, turned):
+    (values,) = about("IM020", image(header(turn=6)), channels)
+    assert (values["turned"], values["channels"]) == (turned, channels)
