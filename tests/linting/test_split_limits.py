@@ -57,7 +57,7 @@ def test_val_has_thirty_images_a_hundredth_and_no_more_than_train(train, val, ti
 
 @pytest.mark.parametrize(("kept", "background", "found"), [(0, 0, 0), (1, 1, 1), (2, 1, 0), (9, 9, 1)])
 def test_a_split_whose_images_are_all_background_has_no_objects(kept, background, found):
-    fate = SimpleNamespace(found=1, kept=kept, background=background, dropped=0)
+    fate = {"found": 1, "kept": kept, "background": background, "dropped": 0}
     table = SimpleNamespace(splits={"val": np.array([0])}, labelled=np.array([True]), labels=("labels/val/a.txt",))
     values = told(splits.split_without_objects, table, {"val": fate})
     assert values == [{"kept": kept, "dropped": 0, "split": "val"}] * found
