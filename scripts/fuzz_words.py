@@ -24,6 +24,7 @@ OPTIONS = {
     "patches": ("--json", "--quiet"),
     "completion": ("--json", "--quiet"),
     "train": ("--dry-run", "--on-fatal", "--max-bad-in-a-row", "--repair", "--incidents", "--no-diagnose", "--json"),
+    "plan": ("--output", "--page", "--overwrite", "--no-cache", "--json", "--quiet"),
     "lr-find": ("--steps", "--min-lr", "--max-lr", "--plot", "--json"),
     "run": ("--enable", "--disable", "--no-guard", "--json"),
 }
@@ -91,7 +92,7 @@ def words(rng: random.Random, box: Box) -> list[str]:
             line.append(f"{option}={_value(rng, box)}")
         else:
             line.append(_value(rng, box))
-    if command in ("lint", "handoff", "train", "lr-find") and rng.random() < 0.5:
+    if command in ("lint", "handoff", "train", "plan", "lr-find") and rng.random() < 0.5:
         line.insert(1, "data.yaml")
     if command == "handoff" and rng.random() < 0.7:
         line += ["out", "--to", rng.choice(("cvat", "csv", "coco", "label-studio"))]

@@ -20,8 +20,8 @@ from pathlib import Path
 
 PACKAGE = "yolo_nanfix"
 ROOT = Path(__file__).resolve().parents[1]
-ONE_FORM = ("patching.fixes", "cli.commands")
-"""Folders whose modules all have one form (a patch, a command), names included: each counts as one module here."""
+ONE_FORM = ("patching.fixes", "cli.commands", "finetune.advices")
+"""Folders whose modules have one form (patch, command, unit of advice), names included: each is one module here."""
 PIPELINE = ("dataset", "linting")
 """The rooms between a file and a finding; what stands in their folders (rules, formats, autofix) is not counted."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structure import Checkout
 
-VALUES = {"_version", "errors", "events", "findings", "health", "overrides", "tasks", "verdicts"}
+VALUES = {"_version", "errors", "events", "findings", "health", "overrides", "plans", "tasks", "verdicts"}
 """What the rooms speak in."""
 FILES = {"files", "json_values", "safe_yaml", "stopping", "wording"}
 """How files and values are read, written and shown, and how a process ends: every room may use them."""
@@ -42,6 +42,7 @@ MAY = {
     "findings": {"json_values", "overrides", "tasks", "wording"},
     **{key: {"json_values"} for key in ("health", "tasks", "verdicts")},
     "overrides": {"json_values", "wording"},
+    "plans": {"json_values", "report"},
     "dataset": BASE,
     "linting": BASE | {"dataset", "settings"},
     "scene": BASE | {"dataset"},
@@ -58,7 +59,7 @@ MAY = {
     "pages": BASE | WINGS | {"upstream"},
     "run_listener": BASE | WINGS | {"pages", "upstream"},
     "switching": BASE | STEP | WINGS | {"run_listener", "settings"},
-    "api": BASE | STEP | WINGS | JOINTS | {"cards"},
+    "api": BASE | STEP | WINGS | JOINTS | {"cards", "finetune"},
     "runs": BASE | STEP | WINGS | JOINTS | {"api"},
     "finetune": BASE | STEP | {"api", "dataset", "training"},
     "environment": BASE | {"api", "patching", "upstream"},

@@ -11,10 +11,23 @@ from yolo_nanfix import errors
 from yolo_nanfix._version import __version__
 
 if TYPE_CHECKING:
-    from yolo_nanfix.api import diagnose, fix, lint, patch, patched, status, undo, unpatch
+    from yolo_nanfix.api import diagnose, fix, lint, patch, patched, plan, status, undo, unpatch
     from yolo_nanfix.runs import train
 
-__all__ = ["__version__", "diagnose", "errors", "fix", "lint", "patch", "patched", "status", "train", "undo", "unpatch"]
+__all__ = [
+    "__version__",
+    "diagnose",
+    "errors",
+    "fix",
+    "lint",
+    "patch",
+    "patched",
+    "plan",
+    "status",
+    "train",
+    "undo",
+    "unpatch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.linting.autofix.undo import Undone as Undone
     from yolo_nanfix.linting.registry import Rule
     from yolo_nanfix.linting.request import Watched
+    from yolo_nanfix.plans import Plan as Plan
     from yolo_nanfix.verdicts import Verdict
 
 Progress = Callable[[int, int, str], None]
@@ -287,6 +288,54 @@ def cards() -> Mapping[str, Card]:
     from yolo_nanfix.cards import load_all
 
     return load_all()
+
+
+def plan(
+    data: str | Path,
+    *,
+    output: str | Path | None = None,
+    page: str | Path | None = None,
+    overwrite: bool = False,
+    cache: bool = True,
+    trust_dataset_settings: bool = False,
+    progress: Progress | None = None,
+    **arguments: Any,
+) -> Plan:
+    """Advices for training on a dataset with this machine, from its figures; each with its reason and source.
+
+    Args:
+        data: data.yaml, or the folder of a classification dataset.
+        output: a file to write for Ultralytics' `cfg=` and for `yolo-nanfix train --recipe`.
+        page: a file for the page of the plan.
+        overwrite: replace these files if they exist.
+        cache: do not read files that have not changed since an earlier run.
+        trust_dataset_settings: treat settings files that came with the dataset as your own.
+        progress: called with (done, total, what) as files are read.
+        arguments: Ultralytics' training arguments that are decided: there is no advice on them, and the others are
+            made with them.
+
+    Raises:
+        UsageError: an argument or the dataset cannot be used, or a file exists or cannot be written.
+    """
+    from yolo_nanfix.findings import Severity
+
+    with prepared(data=data, trust_dataset_settings=trust_dataset_settings):
+        from yolo_nanfix.finetune import planner
+
+        planner.check(arguments)
+        planner.check_files(output, page, overwrite=overwrite)
+        studied: list[Table] = []
+        task = arguments.get("task")
+        report = lint(data, task=task, settings=False, cache=cache, progress=progress, study=studied.append)
+        fatal = sum(finding.severity is Severity.FATAL for finding in report.findings)
+        made = planner.plan(planner.only(data, studied), arguments, fatal)
+    if page is not None:
+        from yolo_nanfix.report.html import plan_page
+
+        planner.write(plan_page.page(made, planner.text(made)), page)
+    if output is not None:
+        planner.write(planner.text(made), output)
+    return made
 
 
 def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:

@@ -70,6 +70,13 @@ def check_arguments(overrides: Mapping[str, Any]) -> None:
         raise UsageError(f"training argument: {_one_line(error)}") from error
 
 
+def default_model(task: str) -> str:
+    """The model that Ultralytics trains for a task unless one is named."""
+    from ultralytics.cfg import TASK2MODEL
+
+    return str(TASK2MODEL[task])
+
+
 def load_model(model: Any, task: str | None) -> Any:
     """Ultralytics' `YOLO` object for a weights file, a model yaml or a release asset's name.
 

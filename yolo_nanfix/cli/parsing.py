@@ -19,6 +19,7 @@ COMMANDS = {
     "lint": "check a dataset for what breaks, poisons or silently weakens training",
     "rule": "what one rule of lint looks for, or a list of all",
     "handoff": "give the images with findings to labellers: CVAT, Label Studio, COCO or CSV",
+    "plan": "advise on the training settings, from the figures of the dataset",
     "lr-find": "find the learning rate by a range test with your model, data and optimizer",
     "diagnose": "find out why a step of a run went wrong, by replaying its incident here",
     "report": "build the page of a training run again: curves, events, incidents, what to do",
