@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator import cards, commands, rules, tables
+from generator import advices, cards, commands, rules, tables
 from generator.picture import Picture
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-FOLDERS = ("rules", "patches", "commands", "generated")
+FOLDERS = ("rules", "patches", "advices", "commands", "generated")
 """Folders of `docs` that hold nothing but generated files."""
 
 
@@ -24,6 +24,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """Each generated file: its path below `docs`, and its text."""
     yield from rules.pages()
     yield from cards.pages()
+    yield from advices.pages()
     yield from commands.pages()
     yield from tables.fragments()
 

@@ -15,6 +15,7 @@ from yolo_nanfix import api
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.cli.parsing import COMMANDS, build_parser
 from yolo_nanfix.events import Check
+from yolo_nanfix.finetune.case import units
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.selection import KEYS
 
@@ -35,6 +36,20 @@ def test_every_patch_has_a_page_that_says_all_there_is_to_it(site):
         for part in (card.symptom, card.cause, card.does, card.leaves, card.measured, *card.targets, *card.params):
             assert words(part) in text, card.name
         assert card.name in index
+
+
+def test_every_advice_is_listed_with_its_evidence_and_its_thresholds(site, monkeypatch):
+    page = Page(site / "advices" / "index.html")
+    text = words(page.text)
+    monkeypatch.syspath_prepend(str(DOCS))
+    from generator.advices import thresholds
+
+    for unit in units():
+        for part in (unit.title, unit.why, unit.source.title):
+            assert words(part) in text, unit.module
+        for name, value, told in thresholds(unit):
+            assert f"{name} {value} {words(told)}" in text, unit.module
+    assert sum(len(thresholds(unit)) for unit in units()) > 20
 
 
 def test_every_command_has_a_page_with_each_of_its_options(site):
