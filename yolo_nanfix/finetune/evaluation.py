@@ -1,0 +1,163 @@
+"""What a model finds in one split, kept image by image, so that its metric can be taken of any selection of images.
+
+Ultralytics validates; its `ap_per_class` computes every mAP here, also those of bootstrap samples, so that the figure of
+all images is the one that `model.val()` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolo_nanfix.errors import DataError
+
+AP_OF_CLASS, CLASSES = 5, 6
+"""Where `ap_per_class` returns AP, (classes, 10 IoU thresholds from 0.5 to 0.95), and the classes; in all releases."""
+COLUMNS = {"B": "tp", "M": "tp_m", "P": "tp_p"}
+"""Suffix of Ultralytics' metric names (box, mask, pose) -> the statistic with its true positives."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of one model on one split, matched to the labels by Ultralytics.
+
+    Attributes:
+        images: path of each image, in the order of validation.
+        names: class number -> name.
+        kind: B, M or P: boxes, masks or keypoints; the last that the task has.
+        matched: (predictions, 10) bool, whether a prediction is right at each IoU threshold from 0.5 to 0.95.
+        confidence: (predictions,) float.
+        found: (predictions,) class of each prediction.
+        of: (predictions,) position of its image; ascending.
+        labels: (labels,) class of each label.
+        labels_of: (labels,) position of its image; ascending.
+    """
+
+    images: tuple[str, ...]
+    names: Mapping[int, str]
+    kind: str
+    matched: np.ndarray
+    confidence: np.ndarray
+    found: np.ndarray
+    of: np.ndarray
+    labels: np.ndarray
+    labels_of: np.ndarray
+
+    def per_class(self, images: np.ndarray | None = None) -> dict[int, np.ndarray]:
+        """AP of each class that is labelled in these images.
+
+        Args:
+            images: (n,) positions of images, repeats allowed; by default all.
+
+        Returns:
+            Class number -> (10,) AP at the IoU thresholds from 0.5 to 0.95.
+        """
+        from ultralytics.utils.metrics import ap_per_class
+
+        rows, labels = (
+            slice(None) if images is None else _rows(column, images, len(self.images))
+            for column in (self.of, self.labels_of)
+        )
+        if not len(self.labels[labels]):
+            return {}
+        found = ap_per_class(self.matched[rows], self.confidence[rows], self.found[rows], self.labels[labels])
+        return dict(zip(found[CLASSES].tolist(), found[AP_OF_CLASS], strict=True))
+
+    def map(self, images: np.ndarray | None = None, *, classes: frozenset[int] | None = None, iou: int = -1) -> float:
+        """Mean AP over the classes that are labelled in these images; 0 if there is none, as in Ultralytics.
+
+        Args:
+            images: as for `per_class`.
+            classes: only these classes.
+            iou: 0 for mAP50; -1 for mAP50-95.
+        """
+        ap = [v for c, v in self.per_class(images).items() if classes is None or c in classes]
+        if not ap:
+            return 0.0
+        return float(np.mean(ap) if iou < 0 else np.mean([row[iou] for row in ap]))
+
+
+def _rows(of: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
+    """The rows of a selection of images, each as often as its image is selected."""
+    begin = np.searchsorted(of, np.arange(count + 1))
+    size = np.diff(begin)[images]
+    shift = np.repeat(begin[images] - np.concatenate([[0], np.cumsum(size)[:-1]]), size)
+    return np.arange(size.sum()) + shift
+
+
+class Collector:
+    """Takes what each image of one validation adds to Ultralytics' metrics; wraps one method of one validator."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        self.statistics: list[dict[str, np.ndarray]] = []
+        self.names: dict[int, str] = {}
+
+    def __call__(self, validator: Any) -> None:
+        """A callback for `on_val_start`."""
+        update = validator.update_metrics
+
+        def update_metrics(preds: Any, batch: Any) -> None:
+            metrics = validator.metrics
+            self.names = {int(k): str(v) for k, v in validator.names.items()}
+            self.images += map(str, batch["im_file"])
+            if not self._takes(metrics):
+                metrics.update_stats, taken = self._noting(metrics.update_stats), metrics.update_stats
+                metrics.update_stats.__wrapped__ = taken
+            update(preds, batch)
+
+        validator.update_metrics = update_metrics
+
+    @staticmethod
+    def _takes(metrics: Any) -> bool:
+        return hasattr(metrics.update_stats, "__wrapped__")
+
+    def _noting(self, update_stats: Any) -> Any:
+        def noting(stat: dict[str, Any]) -> None:
+            self.statistics.append({key: np.asarray(value) for key, value in stat.items() if key != "im_name"})
+            update_stats(stat)
+
+        return noting
+
+    def evaluation(self) -> Evaluation:
+        """What was collected.
+
+        Raises:
+            DataError: nothing was.
+        """
+        if not self.statistics:
+            raise DataError("no image was validated")
+        kind = next(k for k in ("P", "M", "B") if COLUMNS[k] in self.statistics[0])
+        predictions = [len(one["conf"]) for one in self.statistics]
+        labels = [len(one["target_cls"]) for one in self.statistics]
+        positions = np.arange(len(self.statistics))
+
+        def joined(key: str) -> np.ndarray:
+            return np.concatenate([one[key] for one in self.statistics])
+
+        return Evaluation(
+            images=tuple(self.images),
+            names=self.names,
+            kind=kind,
+            matched=joined(COLUMNS[kind]),
+            confidence=joined("conf"),
+            found=joined("pred_cls"),
+            of=np.repeat(positions, predictions),
+            labels=joined("target_cls"),
+            labels_of=np.repeat(positions, labels),
+        )
+
+
+def evaluate(model: str | Path, data: str | Path, **arguments: Any) -> Evaluation:
+    """Validate a model with Ultralytics, and keep what it found in each image."""
+    from ultralytics import YOLO
+
+    collector = Collector()
+    yolo = YOLO(str(model))
+    yolo.add_callback("on_val_start", collector)
+    yolo.val(data=str(data), plots=False, verbose=False, save=False, **arguments)
+    return collector.evaluation()
