@@ -21,6 +21,8 @@ COMMANDS = {
     "handoff": "give the images with findings to labellers: CVAT, Label Studio, COCO or CSV",
     "plan": "advise on the training settings, from the figures of the dataset",
     "lr-find": "find the learning rate by a range test with your model, data and optimizer",
+    "bench": "train several times, by seeds or folds: what the metric is worth, whether two settings differ",
+    "score": "the mAP of a model with its interval, and the honest one without images that training has seen",
     "diagnose": "find out why a step of a run went wrong, by replaying its incident here",
     "report": "build the page of a training run again: curves, events, incidents, what to do",
     "compare": "one page with two training runs side by side",

@@ -1,22 +1,33 @@
 """What a model finds in one split, kept image by image, so that its metric can be taken of any selection of images.
 
-Ultralytics validates; its `ap_per_class` computes every mAP here, also those of bootstrap samples, so that the figure of
-all images is the one that `model.val()` prints.
+Ultralytics validates; its `ap_per_class` computes every mAP here, also those of bootstrap samples, so that the figure
+of all images is the one that `model.val()` prints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import logging
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from yolo_nanfix import files, training
 from yolo_nanfix.errors import DataError
 
 AP_OF_CLASS, CLASSES = 5, 6
 """Where `ap_per_class` returns AP, (classes, 10 IoU thresholds from 0.5 to 0.95), and the classes; in all releases."""
+TASKS = ("detect", "segment", "pose", "obb")
+"""What has a mAP."""
+ARRAYS = ("matched", "confidence", "found", "of", "labels", "labels_of")
+"""The columns of an evaluation."""
 COLUMNS = {"B": "tp", "M": "tp_m", "P": "tp_p"}
 """Suffix of Ultralytics' metric names (box, mask, pose) -> the statistic with its true positives."""
 
@@ -80,48 +91,71 @@ class Evaluation:
             return 0.0
         return float(np.mean(ap) if iou < 0 else np.mean([row[iou] for row in ap]))
 
+    def write(self, path: Path) -> None:
+        """Save as .npz, whole or not at all."""
+        columns = {name: getattr(self, name) for name in ARRAYS}
+        named = json.dumps(
+            {"images": self.images, "names": {str(k): v for k, v in self.names.items()}, "kind": self.kind}
+        )
+        with files.file(path) as temporary, temporary.open("wb") as out:
+            np.savez_compressed(out, facts=np.frombuffer(named.encode(), np.uint8), **columns)
+
+    @classmethod
+    def read(cls, path: Path) -> Evaluation:
+        """What `write` saved.
+
+        Raises:
+            DataError: the file is not one of these.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                facts = json.loads(held["facts"].tobytes())
+                names = {int(k): str(v) for k, v in facts["names"].items()}
+                columns = {name: held[name] for name in ARRAYS}
+                return cls(tuple(map(str, facts["images"])), names, str(facts["kind"]), **columns)
+        except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} is not a saved evaluation: {error}") from error
+
 
 def _rows(of: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
     """The rows of a selection of images, each as often as its image is selected."""
     begin = np.searchsorted(of, np.arange(count + 1))
     size = np.diff(begin)[images]
     shift = np.repeat(begin[images] - np.concatenate([[0], np.cumsum(size)[:-1]]), size)
-    return np.arange(size.sum()) + shift
+    rows: np.ndarray = np.arange(size.sum()) + shift
+    return rows
 
 
 class Collector:
     """Takes what each image of one validation adds to Ultralytics' metrics; wraps one method of one validator."""
 
     def __init__(self) -> None:
+        """Nothing is collected yet."""
         self.images: list[str] = []
         self.statistics: list[dict[str, np.ndarray]] = []
         self.names: dict[int, str] = {}
 
     def __call__(self, validator: Any) -> None:
         """A callback for `on_val_start`."""
-        update = validator.update_metrics
+        init_metrics, update_metrics = validator.init_metrics, validator.update_metrics
 
-        def update_metrics(preds: Any, batch: Any) -> None:
-            metrics = validator.metrics
+        def begun(model: Any) -> None:
+            init_metrics(model)
             self.names = {int(k): str(v) for k, v in validator.names.items()}
+            validator.metrics.update_stats = self._kept(validator.metrics.update_stats)
+
+        def updated(preds: Any, batch: Any) -> None:
             self.images += map(str, batch["im_file"])
-            if not self._takes(metrics):
-                metrics.update_stats, taken = self._noting(metrics.update_stats), metrics.update_stats
-                metrics.update_stats.__wrapped__ = taken
-            update(preds, batch)
+            update_metrics(preds, batch)
 
-        validator.update_metrics = update_metrics
+        validator.init_metrics, validator.update_metrics = begun, updated
 
-    @staticmethod
-    def _takes(metrics: Any) -> bool:
-        return hasattr(metrics.update_stats, "__wrapped__")
-
-    def _noting(self, update_stats: Any) -> Any:
-        def noting(stat: dict[str, Any]) -> None:
+    def _kept(self, update_stats: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+        def keeping(stat: dict[str, Any]) -> None:
             self.statistics.append({key: np.asarray(value) for key, value in stat.items() if key != "im_name"})
             update_stats(stat)
 
-        return noting
+        return keeping
 
     def evaluation(self) -> Evaluation:
         """What was collected.
@@ -153,11 +187,35 @@ class Collector:
 
 
 def evaluate(model: str | Path, data: str | Path, **arguments: Any) -> Evaluation:
-    """Validate a model with Ultralytics, and keep what it found in each image."""
-    from ultralytics import YOLO
+    """Validate a model with Ultralytics, and keep what it found in each image.
 
+    Args:
+        model: weights.
+        data: data.yaml.
+        arguments: of Ultralytics' validation: `split`, `imgsz`, `batch`, `device`, ...
+
+    Raises:
+        UsageError: the model cannot be loaded.
+        DataError: the task has no mAP, or the release counts no metrics image by image.
+    """
+    yolo = training.load_model(str(model), None)
+    if yolo.task not in TASKS:
+        raise DataError(f"{model} is a model for {yolo.task}; intervals of mAP are for {', '.join(TASKS)}")
     collector = Collector()
-    yolo = YOLO(str(model))
     yolo.add_callback("on_val_start", collector)
-    yolo.val(data=str(data), plots=False, verbose=False, save=False, **arguments)
+    quiet = {"plots": False, "verbose": False, "save_json": False}
+    with TemporaryDirectory() as folder, redirect_stdout(sys.stderr), _silent():
+        yolo.val(data=str(data), project=folder, **quiet, **arguments)
     return collector.evaluation()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Ultralytics logs warnings only, and draws no bar."""
+    log = logging.getLogger("ultralytics")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

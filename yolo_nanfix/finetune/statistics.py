@@ -32,6 +32,8 @@ class Source(Enum):
     """Another validation set of the same kind: bootstrap over images (or groups of images)."""
     SEEDS = "seeds"
     """Another training with another seed: Student's t."""
+    FOLDS = "folds"
+    """Another dataset of the same kind: cross-validation, each image validated once."""
     BOTH = "images and seeds"
     """Both: the two variances added, Student's t with the degrees of freedom after Satterthwaite (1946)."""
 
@@ -46,7 +48,7 @@ class Interval:
         high: upper end.
         error: standard error; the same unit.
         source: which chance it covers.
-        count: images (or groups of them) or seeds that it comes from; of both, the seeds.
+        count: images (or groups of them) seeds or folds that it comes from; of both, the seeds.
     """
 
     estimate: float
@@ -82,7 +84,7 @@ def over_images(
     Raises:
         ValueError: there are fewer than two images or groups.
     """
-    from scipy.stats import bootstrap
+    from scipy.stats import bootstrap  # type: ignore[import-untyped]
 
     members = [np.arange(1) + i for i in range(count)]
     if groups is not None:
@@ -116,6 +118,17 @@ def over_seeds(values: Sequence[float]) -> Interval:
     array = np.asarray(values, dtype=np.float64)
     error = float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else math.nan
     return _student(float(array.mean()), error, len(array) - 1, Source.SEEDS, len(array))
+
+
+def over_folds(values: Sequence[float]) -> Interval:
+    """Student's t interval of the mean of one value a fold, for K folds of one dataset.
+
+    Their trainings share images, so that the plain variance is too small; it is corrected after Nadeau and Bengio
+    (2003, doi:10.1023/A:1024068626366): 1/K becomes 1/K + 1/(K - 1), the ratio of validated to trained images.
+    """
+    plain = over_seeds(values)
+    wider = math.sqrt(1 + len(values) / (len(values) - 1)) if len(values) > 1 else math.nan
+    return _student(plain.estimate, plain.error * wider, len(values) - 1, Source.FOLDS, len(values))
 
 
 def over_both(images: Interval, seeds: Interval) -> Interval:

@@ -1,0 +1,209 @@
+"""The fine-tuning kit over dataset, lint and training: `score` and `bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo_nanfix import api, training
+from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.safe_yaml import NotYaml, load_yaml
+
+if TYPE_CHECKING:
+    from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.finetune.bench import Bench
+    from yolo_nanfix.finetune.folds import Folds
+    from yolo_nanfix.finetune.score import Score
+
+OUT = Path("runs") / "bench"
+"""Where `bench` keeps its runs unless told otherwise."""
+SEEDS = 3
+"""Fewer give no usable interval over seeds: Student's t with one degree of freedom is 12.7 errors wide."""
+
+
+def score(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    group_by: str | None = None,
+    old: str | Path | None = None,
+    deep: bool = True,
+    trust_dataset_settings: bool = False,
+    progress: api.Progress | None = None,
+    **arguments: Any,
+) -> Score:
+    """The mAP of a model with its 95 % interval; beside it the honest one, without images that training has seen.
+
+    Args:
+        model: weights.
+        data: data.yaml.
+        split: the split that judges the model; the honest figure leaves out what belongs together with an image of
+            any other split that trains (train).
+        group_by: a regular expression; images in whose paths it finds the same text belong together, for example
+            `(cam\\d+_\\d{8})` for recordings.
+        old: weights of an earlier model, to score its classes on their own (by name).
+        deep: find near copies, too, which decodes every image once.
+        trust_dataset_settings: as for `lint`.
+        progress: as for `lint`.
+        arguments: of Ultralytics' validation: `imgsz`, `batch`, `device`, ...
+
+    Raises:
+        UsageError: an argument or the model cannot be used.
+        DataError: the dataset cannot be used, or has no such split.
+    """
+    from yolo_nanfix.finetune import evaluation, groups
+    from yolo_nanfix.finetune import score as scoring
+
+    with api.prepared(data=data, trust_dataset_settings=trust_dataset_settings), api.unguarded():
+        training.check_arguments(arguments)
+        names = () if old is None else tuple(training.load_model(str(old), None).names.values())
+        studied = _study(data, deep, progress)
+        files = studied.table.files
+        if split not in studied.table.members:
+            raise DataError(f"{data} has no split {split}; it has {', '.join(studied.table.members)}")
+        found = evaluation.evaluate(model, data, split=split, **arguments)
+    of = groups.group(files, _together(studied), group_by)
+    numbers = dict(zip(files, of.tolist(), strict=True))
+    trained = [files[i] for i in studied.table.members.get("train", ())] if split != "train" else []
+    return scoring.score(found, numbers, trained, names)
+
+
+def bench(
+    data: str | Path,
+    *,
+    seeds: int | None = None,
+    folds: int | None = None,
+    against: str | Path | Mapping[str, Any] | None = None,
+    group_by: str | None = None,
+    deep: bool = True,
+    out: str | Path = OUT,
+    options: Iterable[str] = (),
+    progress: api.Progress | None = None,
+    **arguments: Any,
+) -> Bench:
+    """Train several times, and say what the metric is worth; with `against`, whether two settings differ.
+
+    Args:
+        data: data.yaml.
+        seeds: trainings with the seeds 0 to N - 1 on the split of data.yaml; 3 unless `folds` is given.
+        folds: cross-validation over the images of train and val; images that belong together stay in one fold.
+        against: the other arm: training arguments, or a YAML file with them (`args.yaml` of a run); what it does not
+            say is as in `arguments`.
+        group_by: as for `score`.
+        deep: as for `score`.
+        out: the folder of all runs. Trainings that it holds with the same settings are not repeated.
+        options: options of `yolo-nanfix train` for all trainings.
+        progress: called with (done, total, what) after each training.
+        arguments: Ultralytics' training arguments.
+
+    Raises:
+        UsageError: an argument cannot be used, or a fold cannot hold every class.
+        DataError: the dataset cannot be used.
+        NanfixError: a training failed.
+        KeyboardInterrupt: a signal ended it; what is finished is kept for the next call.
+    """
+    from yolo_nanfix.finetune import bench as benching
+    from yolo_nanfix.finetune.repeats import Repeat
+
+    if seeds is not None and folds is not None:
+        raise UsageError("seeds and folds are given: seeds repeat one split, folds make several")
+    number = SEEDS if seeds is None else seeds
+    if folds is None and number < 1:
+        raise UsageError(f"seeds={number}: at least 1 is needed")
+    if "seed" in arguments:
+        raise UsageError("seed is given; the trainings have the seeds 0 to N - 1")
+    with api.prepared(data=data), api.unguarded():
+        arms = {"base": dict(arguments), **_other(against, arguments)}
+        for settings in arms.values():
+            training.check_arguments(settings)
+        studied = _study(data, deep, None)
+        root = Path(out)
+        known = _together(studied)
+        if folds is None:
+            plans = [(f"seed{i}", Path(data), Path(data), {"seed": i}) for i in range(number)]
+        else:
+            made = _folds(studied, folds, known, group_by)
+            plans = [(name, path, path, {"seed": 0}) for name, path in _write_folds(studied, made, root)]
+        repeats = [
+            Repeat(arm, name, train, judged, {**settings, **seed}, tuple(options))
+            for name, train, judged, seed in plans
+            for arm, settings in arms.items()
+        ]
+        trained = benching.train_all(repeats, root, progress)
+    of = _groups(studied, known, group_by)
+    found = [benching.Arm(arm, tuple(one for one in trained if one.repeat.arm == arm), of) for arm in arms]
+    return benching.judge(found, root, folds=folds is not None)
+
+
+def _study(data: str | Path, deep: bool, progress: api.Progress | None) -> Studied:
+    """The dataset as columns."""
+    studied: list[Studied] = []
+    api.lint(data, deep=deep, settings=False, select=["SP002"], study=studied.append, progress=progress)
+    if len(studied) != 1:
+        raise DataError(f"{data}: one dataset is needed, this has {len(studied)}")
+    return studied[0]
+
+
+def _together(studied: Studied) -> list[list[str]]:
+    from yolo_nanfix.linting.together import together
+
+    return together(studied.table, studied.config.channels)
+
+
+def _groups(studied: Studied, known: Iterable[Iterable[str]], pattern: str | None) -> dict[str, int]:
+    from yolo_nanfix.finetune import groups
+
+    files = studied.table.files
+    return dict(zip(files, groups.group(files, [list(one) for one in known], pattern).tolist(), strict=True))
+
+
+def _other(against: str | Path | Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The other arm by its name; nothing without one."""
+    if against is None:
+        return {}
+    if isinstance(against, Mapping):
+        return {"other": {**arguments, **against}}
+    try:
+        held = load_yaml(Path(against).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, NotYaml) as error:
+        raise UsageError(f"{against} cannot be read: {error}") from error
+    if not isinstance(held, dict):
+        raise UsageError(f"{against} holds no training arguments (key: value), as args.yaml of a run does")
+    own = ("data", "project", "name", "exist_ok", "save_dir", "seed", "resume", "mode")
+    return {Path(against).stem: {**arguments, **{k: v for k, v in held.items() if k not in own and v is not None}}}
+
+
+def _folds(studied: Studied, count: int, known: Iterable[Iterable[str]], pattern: str | None) -> Folds:
+    import numpy as np
+
+    from yolo_nanfix.finetune import folds
+
+    table = studied.table
+    used = _used(studied)
+    position = np.full(len(table.files), -1)
+    position[used] = np.arange(len(used))
+    groups = _groups(studied, known, pattern)
+    of = np.array([groups[table.files[i]] for i in used])
+    rows = position[table.row_image] >= 0
+    images = position[table.row_image[rows]]
+    return folds.make(count, of, images, table.row_cls[rows].astype(np.int64), studied.config.numbered)
+
+
+def _used(studied: Studied) -> list[int]:
+    """The images of train and val, each once."""
+    members = studied.table.members
+    return sorted({int(i) for split in ("train", "val") for i in members.get(split, ())})
+
+
+def _write_folds(studied: Studied, made: Folds, out: Path) -> list[tuple[str, Path]]:
+    from yolo_nanfix.finetune import bench as benching
+
+    files = [studied.table.files[i] for i in _used(studied)]
+    found = []
+    for fold in range(len(made.counts)):
+        train, val = ([files[i] for i in part] for part in made.split(fold))
+        folder = out / "folds" / f"fold{fold}"
+        found.append((f"fold{fold}", benching.write_fold(folder, studied.config.raw, train, val)))
+    return found
