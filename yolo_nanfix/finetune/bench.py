@@ -6,7 +6,6 @@ are compared pair by pair. Only an interval that leaves 0 out is a difference.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -162,7 +161,8 @@ def judge(arms: Sequence[Arm], out: Path, *, folds: bool) -> Bench:
 def _row(name: str, how: Mapping[str, Any], arms: Sequence[Arm], *, folds: bool) -> Row:
     each = [np.array(arm.each(**how)) for arm in arms]
     of_arms = tuple(
-        _interval(partial(arm.metric, **how), values, arm, folds=folds) for arm, values in zip(arms, each, strict=True)
+        _interval(partial(arm.metric, **how), values, arm, folds=folds).within(0.0, 1.0)
+        for arm, values in zip(arms, each, strict=True)
     )
     if len(arms) == 1:
         return Row(name, of_arms, None)
@@ -195,5 +195,5 @@ def write_fold(folder: Path, data: Mapping[str, Any], train: Sequence[str], val:
         files.write_text(folder / name, "".join(f"{image}\n" for image in images))
     lists = {"path": str(folder.resolve()), "train": "train.txt", "val": "val.txt"}
     kept = {key: value for key, value in data.items() if key not in ("path", "train", "val", "test", "minival")}
-    files.write_text(folder / "data.yaml", yaml.safe_dump(json.loads(json.dumps({**lists, **kept})), sort_keys=False))
+    files.write_text(folder / "data.yaml", yaml.safe_dump({**lists, **kept}, sort_keys=False))
     return folder / "data.yaml"

@@ -6,6 +6,7 @@ classes, so that rare classes are spread first.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,8 +85,10 @@ def make(
     of = np.zeros(len(groups), np.int64)
     kind = rarest(image_of, classes, len(groups))
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for fold, (_, validated) in enumerate(splitter.split(groups, kind, groups)):
-        of[validated] = fold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that fewer images than folds count as some class
+        for fold, (_, validated) in enumerate(splitter.split(groups, kind, groups)):
+            of[validated] = fold
     counts = np.zeros((count, max(names, default=-1) + 1), np.int64)
     np.add.at(counts, (of[image_of], classes.astype(np.int64)), 1)
     return Folds(of, groups, counts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -61,7 +61,11 @@ class Interval:
     @property
     def differs(self) -> bool:
         """Whether 0 lies outside: of a difference, whether there is one."""
-        return not self.low <= 0.0 <= self.high
+        return self.low > 0.0 or self.high < 0.0  # neither of an interval without ends
+
+    def within(self, least: float, most: float) -> Interval:
+        """The same with its ends inside the range of the metric."""
+        return replace(self, low=max(self.low, least), high=min(self.high, most)) if math.isfinite(self.low) else self
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; NaN and infinity as None."""

@@ -99,5 +99,5 @@ def outcome(bench: Mapping[str, Any]) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     return table
