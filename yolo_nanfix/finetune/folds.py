@@ -75,10 +75,13 @@ def make(
         seed: of the shuffle.
 
     Raises:
-        UsageError: there are fewer groups than folds, or fewer groups with a class than folds.
+        UsageError: there are fewer groups than folds, or fewer groups with a class than folds; or scikit-learn is
+            not installed.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
-
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UsageError("folds need scikit-learn: pip install 'yolo-nanfix[bench]'") from error
     if count < FEWEST:
         raise UsageError(f"--folds {count}: at least {FEWEST} are needed; --seeds N repeats one split")
     _check(count, groups, image_of, classes, names)
