@@ -13,8 +13,8 @@ import yolo_nanfix
 def test_exported_names():
     assert yolo_nanfix.__all__ == sorted(yolo_nanfix.__all__)
     assert set(yolo_nanfix.__all__) == {
-        "__version__", "diagnose", "errors", "fix", "lint", "patch", "patched", "plan", "status", "train", "undo",
-        "unpatch",
+        "__version__", "bench", "diagnose", "errors", "fix", "lint", "patch", "patched", "plan", "score", "status",
+        "train", "undo", "unpatch",
     }  # fmt: skip
     for name in yolo_nanfix.__all__:
         assert getattr(yolo_nanfix, name) is not None

@@ -12,10 +12,12 @@ from yolo_nanfix._version import __version__
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import diagnose, fix, lint, patch, patched, plan, status, undo, unpatch
+    from yolo_nanfix.finetuning import bench, score
     from yolo_nanfix.runs import train
 
 __all__ = [
     "__version__",
+    "bench",
     "diagnose",
     "errors",
     "fix",
@@ -23,6 +25,7 @@ __all__ = [
     "patch",
     "patched",
     "plan",
+    "score",
     "status",
     "train",
     "undo",
@@ -33,9 +36,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the public functions on first use (PEP 562)."""
     if name in __all__:
-        from yolo_nanfix import api, runs
+        from yolo_nanfix import api, finetuning, runs
 
-        return getattr(runs if name == "train" else api, name)
+        return getattr({"train": runs, "bench": finetuning, "score": finetuning}.get(name, api), name)
     raise AttributeError(f"module 'yolo_nanfix' has no attribute {name!r}")
 
 

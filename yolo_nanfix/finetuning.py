@@ -12,9 +12,9 @@ from yolo_nanfix.safe_yaml import NotYaml, load_yaml
 
 if TYPE_CHECKING:
     from yolo_nanfix.dataset.table import Studied
-    from yolo_nanfix.finetune.bench import Bench
+    from yolo_nanfix.finetune.arms import Bench
     from yolo_nanfix.finetune.folds import Folds
-    from yolo_nanfix.finetune.score import Score
+    from yolo_nanfix.finetune.scoring import Score
 
 OUT = Path("runs") / "bench"
 """Where `bench` keeps its runs unless told otherwise."""
@@ -53,8 +53,7 @@ def score(
         UsageError: an argument or the model cannot be used.
         DataError: the dataset cannot be used, or has no such split.
     """
-    from yolo_nanfix.finetune import evaluation, groups
-    from yolo_nanfix.finetune import score as scoring
+    from yolo_nanfix.finetune import evaluation, groups, scoring
 
     with api.prepared(data=data, trust_dataset_settings=trust_dataset_settings), api.unguarded():
         training.check_arguments(arguments)
@@ -104,7 +103,7 @@ def bench(
         NanfixError: a training failed.
         KeyboardInterrupt: a signal ended it; what is finished is kept for the next call.
     """
-    from yolo_nanfix.finetune import bench as benching
+    from yolo_nanfix.finetune import arms
     from yolo_nanfix.finetune.repeats import Repeat
 
     if seeds is not None and folds is not None:
@@ -115,8 +114,8 @@ def bench(
     if "seed" in arguments:
         raise UsageError("seed is given; the trainings have the seeds 0 to N - 1")
     with api.prepared(data=data), api.unguarded():
-        arms = {"base": dict(arguments), **_other(against, arguments)}
-        for settings in arms.values():
+        settings_of = {"base": dict(arguments), **_other(against, arguments)}
+        for settings in settings_of.values():
             training.check_arguments(settings)
         studied = _study(data, deep, None)
         root = Path(out)
@@ -129,12 +128,12 @@ def bench(
         repeats = [
             Repeat(arm, name, train, judged, {**settings, **seed}, tuple(options))
             for name, train, judged, seed in plans
-            for arm, settings in arms.items()
+            for arm, settings in settings_of.items()
         ]
-        trained = benching.train_all(repeats, root, progress)
+        trained = arms.train_all(repeats, root, progress)
     of = _groups(studied, known, group_by)
-    found = [benching.Arm(arm, tuple(one for one in trained if one.repeat.arm == arm), of) for arm in arms]
-    return benching.judge(found, root, folds=folds is not None)
+    found = [arms.Arm(arm, tuple(one for one in trained if one.repeat.arm == arm), of) for arm in settings_of]
+    return arms.judge(found, root, folds=folds is not None)
 
 
 def _study(data: str | Path, deep: bool, progress: api.Progress | None) -> Studied:
@@ -198,12 +197,12 @@ def _used(studied: Studied) -> list[int]:
 
 
 def _write_folds(studied: Studied, made: Folds, out: Path) -> list[tuple[str, Path]]:
-    from yolo_nanfix.finetune import bench as benching
+    from yolo_nanfix.finetune import arms
 
     files = [studied.table.files[i] for i in _used(studied)]
     found = []
     for fold in range(len(made.counts)):
         train, val = ([files[i] for i in part] for part in made.split(fold))
         folder = out / "folds" / f"fold{fold}"
-        found.append((f"fold{fold}", benching.write_fold(folder, studied.config.raw, train, val)))
+        found.append((f"fold{fold}", arms.write_fold(folder, studied.config.raw, train, val)))
     return found

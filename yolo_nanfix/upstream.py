@@ -304,3 +304,18 @@ def log(message: str, *, good_news: bool = False) -> None:
         if stream is not None and not stream.closed and stream.isatty():
             stream.write(ERASE)
     logger.log(level, message)
+
+
+def average_precision(matched: Any, confidence: Any, found: Any, labels: Any) -> dict[int, Any]:
+    """Class -> (10,) AP at the IoU thresholds from 0.5 to 0.95, by Ultralytics' own function; of labelled classes only.
+
+    Args:
+        matched: (predictions, 10) bool, whether a prediction is right at each threshold.
+        confidence: (predictions,) float.
+        found: (predictions,) class of each prediction.
+        labels: (labels,) class of each label.
+    """
+    from ultralytics.utils.metrics import ap_per_class
+
+    result = ap_per_class(matched, confidence, found, labels)
+    return dict(zip(result[6].tolist(), result[5], strict=True))  # at these places in all releases

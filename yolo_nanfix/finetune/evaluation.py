@@ -1,6 +1,6 @@
 """What a model finds in one split, kept image by image, so that its metric can be taken of any selection of images.
 
-Ultralytics validates; its `ap_per_class` computes every mAP here, also those of bootstrap samples, so that the figure
+Ultralytics validates, and its function computes every mAP here, also those of bootstrap samples, so that the figure
 of all images is the one that `model.val()` prints.
 """
 
@@ -19,11 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix import files, training
+from yolo_nanfix import files, training, upstream
 from yolo_nanfix.errors import DataError
 
-AP_OF_CLASS, CLASSES = 5, 6
-"""Where `ap_per_class` returns AP, (classes, 10 IoU thresholds from 0.5 to 0.95), and the classes; in all releases."""
 TASKS = ("detect", "segment", "pose", "obb")
 """What has a mAP."""
 ARRAYS = ("matched", "confidence", "found", "of", "labels", "labels_of")
@@ -67,16 +65,15 @@ class Evaluation:
         Returns:
             Class number -> (10,) AP at the IoU thresholds from 0.5 to 0.95.
         """
-        from ultralytics.utils.metrics import ap_per_class
-
         rows, labels = (
             slice(None) if images is None else _rows(column, images, len(self.images))
             for column in (self.of, self.labels_of)
         )
         if not len(self.labels[labels]):
             return {}
-        found = ap_per_class(self.matched[rows], self.confidence[rows], self.found[rows], self.labels[labels])
-        return dict(zip(found[CLASSES].tolist(), found[AP_OF_CLASS], strict=True))
+        return upstream.average_precision(
+            self.matched[rows], self.confidence[rows], self.found[rows], self.labels[labels]
+        )
 
     def map(self, images: np.ndarray | None = None, *, classes: frozenset[int] | None = None, iou: int = -1) -> float:
         """Mean AP over the classes that are labelled in these images; 0 if there is none, as in Ultralytics.

@@ -14,7 +14,7 @@ from make_datasets import make_dataset
 from yolo_nanfix import finetuning
 from yolo_nanfix.errors import NanfixError, UsageError
 from yolo_nanfix.finetune import repeats
-from yolo_nanfix.finetune.bench import Arm, judge
+from yolo_nanfix.finetune.arms import Arm, judge
 from yolo_nanfix.finetune.repeats import Repeat, Trained
 from yolo_nanfix.finetune.statistics import Source
 

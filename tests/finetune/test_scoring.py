@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import bench_intervals
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from make_datasets import make_dataset
 import yolo_nanfix
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.finetune.evaluation import Evaluation, evaluate
-from yolo_nanfix.finetune.score import score
+from yolo_nanfix.finetune.scoring import score
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,17 @@ def test_the_figure_of_all_images_is_the_one_ultralytics_prints(tmp_path):
         ours = evaluate(best, data, **arguments)
     assert ours.map() == pytest.approx(stock.box.map, abs=1e-12) and ours.map(iou=0) == pytest.approx(stock.box.map50)
     assert len(ours.images) == len(set(ours.images)) and all("val" in image for image in ours.images)
+
+
+@pytest.mark.shared
+def test_a_real_detector_on_real_images(shared, tmp_path):
+    shutil.copytree(shared / "data/bccd", tmp_path / "bccd")
+    best, data = shared / "weights/yolov8n.pt", tmp_path / "bccd/data.yaml"
+    arguments = {"imgsz": 128, "batch": 16, "device": "cpu", "workers": 0, "split": "test"}
+    with yolo_nanfix.patched(guard=False):
+        from ultralytics import YOLO
+
+        stock = YOLO(str(best)).val(data=str(data), plots=False, project=str(tmp_path), **arguments)
+        ours = evaluate(best, data, **arguments)
+    assert 0 < stock.box.map == pytest.approx(ours.map(), rel=1e-12)
+    assert ours.per_class().keys() == set(stock.box.ap_class_index.tolist())
