@@ -11,7 +11,7 @@ from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.safe_yaml import NotYaml, load_yaml
 
 if TYPE_CHECKING:
-    from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.dataset.table import Table
     from yolo_nanfix.finetune.arms import Bench
     from yolo_nanfix.finetune.folds import Folds
     from yolo_nanfix.finetune.scoring import Score
@@ -58,14 +58,14 @@ def score(
     with api.prepared(data=data, trust_dataset_settings=trust_dataset_settings), api.unguarded():
         training.check_arguments(arguments)
         names = () if old is None else tuple(training.load_model(str(old), None).names.values())
-        studied = _study(data, deep, progress)
-        files = studied.table.files
-        if split not in studied.table.members:
-            raise DataError(f"{data} has no split {split}; it has {', '.join(studied.table.members)}")
+        table = _study(data, deep, progress)
+        files = table.files
+        if split not in table.members:
+            raise DataError(f"{data} has no split {split}; it has {', '.join(table.members)}")
         found = evaluation.evaluate(model, data, split=split, **arguments)
-    of = groups.group(files, _together(studied), group_by)
+    of = groups.group(files, _together(table), group_by)
     numbers = dict(zip(files, of.tolist(), strict=True))
-    trained = [files[i] for i in studied.table.members.get("train", ())] if split != "train" else []
+    trained = [files[i] for i in table.members.get("train", ())] if split != "train" else []
     return scoring.score(found, numbers, trained, names)
 
 
@@ -117,44 +117,44 @@ def bench(
         settings_of = {"base": dict(arguments), **_other(against, arguments)}
         for settings in settings_of.values():
             training.check_arguments(settings)
-        studied = _study(data, deep, None)
+        table = _study(data, deep, None)
         root = Path(out)
-        known = _together(studied)
+        known = _together(table)
         if folds is None:
             plans = [(f"seed{i}", Path(data), Path(data), {"seed": i}) for i in range(number)]
         else:
-            made = _folds(studied, folds, known, group_by)
-            plans = [(name, path, path, {"seed": 0}) for name, path in _write_folds(studied, made, root)]
+            made = _folds(table, folds, known, group_by)
+            plans = [(name, path, path, {"seed": 0}) for name, path in _write_folds(table, made, root)]
         repeats = [
             Repeat(arm, name, train, judged, {**settings, **seed}, tuple(options))
             for name, train, judged, seed in plans
             for arm, settings in settings_of.items()
         ]
         trained = arms.train_all(repeats, root, progress)
-    of = _groups(studied, known, group_by)
+    of = _groups(table, known, group_by)
     found = [arms.Arm(arm, tuple(one for one in trained if one.repeat.arm == arm), of) for arm in settings_of]
     return arms.judge(found, root, folds=folds is not None)
 
 
-def _study(data: str | Path, deep: bool, progress: api.Progress | None) -> Studied:
+def _study(data: str | Path, deep: bool, progress: api.Progress | None) -> Table:
     """The dataset as columns."""
-    studied: list[Studied] = []
-    api.lint(data, deep=deep, settings=False, select=["SP002"], study=studied.append, progress=progress)
-    if len(studied) != 1:
-        raise DataError(f"{data}: one dataset is needed, this has {len(studied)}")
-    return studied[0]
+    tables: list[Table] = []
+    api.lint(data, deep=deep, settings=False, select=["SP002"], study=tables.append, progress=progress)
+    if len(tables) != 1:
+        raise DataError(f"{data}: one dataset is needed, this has {len(tables)}")
+    return tables[0]
 
 
-def _together(studied: Studied) -> list[list[str]]:
+def _together(table: Table) -> list[list[str]]:
     from yolo_nanfix.linting.together import together
 
-    return together(studied.table, studied.config.channels)
+    return together(table)
 
 
-def _groups(studied: Studied, known: Iterable[Iterable[str]], pattern: str | None) -> dict[str, int]:
+def _groups(table: Table, known: Iterable[Iterable[str]], pattern: str | None) -> dict[str, int]:
     from yolo_nanfix.finetune import groups
 
-    files = studied.table.files
+    files = table.files
     return dict(zip(files, groups.group(files, [list(one) for one in known], pattern).tolist(), strict=True))
 
 
@@ -174,35 +174,34 @@ def _other(against: str | Path | Mapping[str, Any] | None, arguments: Mapping[st
     return {Path(against).stem: {**arguments, **{k: v for k, v in held.items() if k not in own and v is not None}}}
 
 
-def _folds(studied: Studied, count: int, known: Iterable[Iterable[str]], pattern: str | None) -> Folds:
+def _folds(table: Table, count: int, known: Iterable[Iterable[str]], pattern: str | None) -> Folds:
     import numpy as np
 
     from yolo_nanfix.finetune import folds
 
-    table = studied.table
-    used = _used(studied)
+    used = _used(table)
     position = np.full(len(table.files), -1)
     position[used] = np.arange(len(used))
-    groups = _groups(studied, known, pattern)
+    groups = _groups(table, known, pattern)
     of = np.array([groups[table.files[i]] for i in used])
     rows = position[table.row_image] >= 0
     images = position[table.row_image[rows]]
-    return folds.make(count, of, images, table.row_cls[rows].astype(np.int64), studied.config.numbered)
+    return folds.make(count, of, images, table.row_cls[rows].astype(np.int64), table.config.numbered)
 
 
-def _used(studied: Studied) -> list[int]:
+def _used(table: Table) -> list[int]:
     """The images of train and val, each once."""
-    members = studied.table.members
+    members = table.members
     return sorted({int(i) for split in ("train", "val") for i in members.get(split, ())})
 
 
-def _write_folds(studied: Studied, made: Folds, out: Path) -> list[tuple[str, Path]]:
+def _write_folds(table: Table, made: Folds, out: Path) -> list[tuple[str, Path]]:
     from yolo_nanfix.finetune import arms
 
-    files = [studied.table.files[i] for i in _used(studied)]
+    files = [table.files[i] for i in _used(table)]
     found = []
     for fold in range(len(made.counts)):
         train, val = ([files[i] for i in part] for part in made.split(fold))
         folder = out / "folds" / f"fold{fold}"
-        found.append((f"fold{fold}", arms.write_fold(folder, studied.config.raw, train, val)))
+        found.append((f"fold{fold}", arms.write_fold(folder, table.config.raw, train, val)))
     return found

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.linting.confirming import near_pairs
-from yolo_nanfix.linting.near_duplicates import same_groups
+from yolo_nanfix.linting.rules.confirming import near_pairs
+from yolo_nanfix.linting.rules.near_duplicates import same_groups
 from yolo_nanfix.linting.rules.splits import originals
 
 
-def together(table: Table, channels: int) -> list[list[str]]:
+def together(table: Table) -> list[list[str]]:
     """Sets of image files that belong together, in any split; an image may be in several sets.
 
     Args:
         table: the dataset; near copies are found only if it was read with `deep=True`.
-        channels: as in data.yaml.
     """
     same = same_groups(table)
-    pairs, _, _ = near_pairs(table, channels, {image for members in same for image in members[1:]})
+    pairs, _, _ = near_pairs(table, table.config.channels, {image for members in same for image in members[1:]})
     near = [[pair.first, pair.second] for pair in pairs]
     return [[table.files[image] for image in members] for members in (*same, *near, *originals(table))]
