@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.finetune.repeats import Repeat, Trained, run
-from yolo_nanfix.finetune.statistics import Interval, over_both, over_folds, over_images, over_seeds
+from yolo_nanfix.finetune.statistics import RESAMPLES, Interval, over_both, over_folds, over_images, over_seeds
 
 Progress = Callable[[int, int, str], None]
 
@@ -147,21 +147,21 @@ def train_all(repeats: Sequence[Repeat], out: Path, progress: Progress | None = 
     return done
 
 
-def judge(arms: Sequence[Arm], out: Path, *, folds: bool) -> Bench:
-    """Intervals of all metrics, and of the difference of two arms."""
+def judge(arms: Sequence[Arm], out: Path, *, folds: bool, resamples: int = RESAMPLES) -> Bench:
+    """Intervals of all metrics, and of the difference of two arms, from so many samples of the bootstrap."""
     names = arms[0].trained[0].evaluation.names
     labelled = {c for arm in arms for one in arm.trained for c in np.unique(one.evaluation.labels).astype(int).tolist()}
     metrics: list[tuple[str, dict[str, Any]]] = [("mAP50-95", {}), ("mAP50", {"iou": 0})]
     if len(labelled) > 1:
         metrics += [(names.get(c, str(c)), {"classes": frozenset({c})}) for c in sorted(labelled)]
-    rows = tuple(_row(name, how, arms, folds=folds) for name, how in metrics)
+    rows = tuple(_row(name, how, arms, resamples, folds=folds) for name, how in metrics)
     return Bench(tuple(arms), rows, folds, out)
 
 
-def _row(name: str, how: Mapping[str, Any], arms: Sequence[Arm], *, folds: bool) -> Row:
+def _row(name: str, how: Mapping[str, Any], arms: Sequence[Arm], resamples: int, *, folds: bool) -> Row:
     each = [np.array(arm.each(**how)) for arm in arms]
     of_arms = tuple(
-        _interval(partial(arm.metric, **how), values, arm, folds=folds).within(0.0, 1.0)
+        _interval(partial(arm.metric, **how), values, arm, resamples, folds=folds).within(0.0, 1.0)
         for arm, values in zip(arms, each, strict=True)
     )
     if len(arms) == 1:
@@ -171,16 +171,18 @@ def _row(name: str, how: Mapping[str, Any], arms: Sequence[Arm], *, folds: bool)
     def difference(images: np.ndarray) -> float:
         return second.metric(images, **how) - first.metric(images, **how)
 
-    return Row(name, of_arms, _interval(difference, each[1] - each[0], first, folds=folds))
+    return Row(name, of_arms, _interval(difference, each[1] - each[0], first, resamples, folds=folds))
 
 
-def _interval(metric: Callable[[np.ndarray], float], values: np.ndarray, arm: Arm, *, folds: bool) -> Interval:
+def _interval(
+    metric: Callable[[np.ndarray], float], values: np.ndarray, arm: Arm, resamples: int, *, folds: bool
+) -> Interval:
     """Over folds, which differ in images and training; else over images and seeds, or images alone for one seed."""
     if folds:
         return over_folds(values.tolist())
     ungrouped = max(arm.groups.values(), default=-1) + 1
     groups = [arm.groups.get(image, ungrouped + i) for i, image in enumerate(arm.images)]
-    images = over_images(metric, len(arm.images), groups)
+    images = over_images(metric, len(arm.images), groups, resamples=resamples)
     return images if len(values) == 1 else over_both(images, over_seeds(values.tolist()))
 
 

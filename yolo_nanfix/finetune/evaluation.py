@@ -12,12 +12,13 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from xxhash import xxh3_128_digest
 
 from yolo_nanfix import files, training, upstream
 from yolo_nanfix.errors import DataError
@@ -26,6 +27,8 @@ TASKS = ("detect", "segment", "pose", "obb")
 """What has a mAP."""
 ARRAYS = ("matched", "confidence", "found", "of", "labels", "labels_of")
 """The columns of an evaluation."""
+MOST_KEPT = 4000
+"""Selections of images whose AP is kept."""
 COLUMNS = {"B": "tp", "M": "tp_m", "P": "tp_p"}
 """Suffix of Ultralytics' metric names (box, mask, pose) -> the statistic with its true positives."""
 
@@ -55,6 +58,8 @@ class Evaluation:
     of: np.ndarray
     labels: np.ndarray
     labels_of: np.ndarray
+    _known: dict[bytes, dict[int, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
+    """What was computed: each metric of a bootstrap asks for the same selections of images."""
 
     def per_class(self, images: np.ndarray | None = None) -> dict[int, np.ndarray]:
         """AP of each class that is labelled in these images.
@@ -65,6 +70,14 @@ class Evaluation:
         Returns:
             Class number -> (10,) AP at the IoU thresholds from 0.5 to 0.95.
         """
+        key = b"" if images is None else xxh3_128_digest(images.astype(np.int64).tobytes())
+        if key not in self._known:
+            if len(self._known) >= MOST_KEPT:
+                self._known.clear()
+            self._known[key] = self._per_class(images)
+        return self._known[key]
+
+    def _per_class(self, images: np.ndarray | None) -> dict[int, np.ndarray]:
         rows, labels = (
             slice(None) if images is None else _rows(column, images, len(self.images))
             for column in (self.of, self.labels_of)
