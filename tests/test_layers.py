@@ -89,7 +89,7 @@ def room(module: str) -> str:
 
 CYCLES_LEFT = 1
 TYPES_LEFT = 25
-NAMES_LEFT = 24
+NAMES_LEFT = 30
 
 
 @pytest.mark.parametrize("module", MODULES)

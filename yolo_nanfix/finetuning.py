@@ -131,7 +131,7 @@ def bench(
             for arm, settings in settings_of.items()
         ]
         trained = arms.train_all(repeats, root, progress)
-    of = _groups(table, known, group_by)
+    of = _groups_of(table, known, group_by)
     found = [arms.Arm(arm, tuple(one for one in trained if one.repeat.arm == arm), of) for arm in settings_of]
     return arms.judge(found, root, folds=folds is not None)
 
@@ -151,7 +151,7 @@ def _together(table: Table) -> list[list[str]]:
     return together(table)
 
 
-def _groups(table: Table, known: Iterable[Iterable[str]], pattern: str | None) -> dict[str, int]:
+def _groups_of(table: Table, known: Iterable[Iterable[str]], pattern: str | None) -> dict[str, int]:
     from yolo_nanfix.finetune import groups
 
     files = table.files
@@ -182,7 +182,7 @@ def _folds(table: Table, count: int, known: Iterable[Iterable[str]], pattern: st
     used = _used(table)
     position = np.full(len(table.files), -1)
     position[used] = np.arange(len(used))
-    groups = _groups(table, known, pattern)
+    groups = _groups_of(table, known, pattern)
     of = np.array([groups[table.files[i]] for i in used])
     rows = position[table.row_image] >= 0
     images = position[table.row_image[rows]]

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.finetune.repeats import Repeat, Trained, run
+from yolo_nanfix import api
+from yolo_nanfix.finetune.repeats import Repeat, Trained, train_once
 from yolo_nanfix.finetune.statistics import RESAMPLES, Interval, over_both, over_folds, over_images, over_seeds
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Bench:
         return {"repeats": repeats, "arms": arms, "metrics": rows, "differs": self.differs, "out": str(self.out)}
 
 
-def train_all(repeats: Sequence[Repeat], out: Path, progress: Progress | None = None) -> list[Trained]:
+def train_all(repeats: Sequence[Repeat], out: Path, progress: api.Progress | None = None) -> list[Trained]:
     """Run a series in order; what is finished is kept and not run again.
 
     Raises:
@@ -141,7 +140,7 @@ def train_all(repeats: Sequence[Repeat], out: Path, progress: Progress | None = 
     for number, repeat in enumerate(repeats):
         if progress is not None:
             progress(number, len(repeats), f"{repeat.arm} {repeat.name}")
-        done.append(run(repeat, out))
+        done.append(train_once(repeat, out))
     if progress is not None:
         progress(len(repeats), len(repeats), "")
     return done

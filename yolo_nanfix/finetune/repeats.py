@@ -84,7 +84,7 @@ def kept(repeat: Repeat, out: Path) -> Trained | None:
         return None
 
 
-def run(repeat: Repeat, out: Path) -> Trained:
+def train_once(repeat: Repeat, out: Path) -> Trained:
     """Train and validate; what an earlier call has finished is not trained again.
 
     Raises:

@@ -16,9 +16,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import api
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.finetune.arms import Arm, Bench, Progress, judge
-from yolo_nanfix.finetune.repeats import Repeat, Trained, kept, run
+from yolo_nanfix.finetune.arms import Arm, Bench, judge
+from yolo_nanfix.finetune.repeats import Repeat, Trained, kept, train_once
 from yolo_nanfix.finetune.statistics import RESAMPLES
 
 STOCK = "stock"
@@ -137,10 +138,10 @@ def trial(
     groups: Mapping[str, int],
     *,
     epochs: int,
-    progress: Progress | None = None,
+    progress: api.Progress | None = None,
     budget: Budget | None = None,
     resamples: int = RESAMPLES,
-    train: Callable[[Repeat, Path], Trained] = run,
+    train: Callable[[Repeat, Path], Trained] = train_once,
 ) -> Trial:
     """Choose a recipe.
 

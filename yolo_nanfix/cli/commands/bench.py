@@ -12,9 +12,9 @@ from yolo_nanfix.cli.parsing import add_training
 from yolo_nanfix.errors import UsageError
 
 EXAMPLES = (
-    ("how much does the seed matter?", "yolo-nanfix bench data.yaml --seeds 5 model=yolov8n.pt epochs=50"),
-    ("cross-validation", "yolo-nanfix bench data.yaml --folds 5 model=yolov8n.pt epochs=50"),
-    ("is that setting better?", "yolo-nanfix bench data.yaml --against frozen.yaml model=yolov8n.pt epochs=50"),
+    ("how much does the seed matter?", "yolo-nanfix bench data.yaml model=yolov8n.pt epochs=50 --seeds 5"),
+    ("cross-validation", "yolo-nanfix bench data.yaml model=yolov8n.pt epochs=50 --folds 5"),
+    ("is that setting better?", "yolo-nanfix bench data.yaml model=yolov8n.pt epochs=50 --against frozen.yaml"),
 )
 
 
