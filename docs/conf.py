@@ -22,8 +22,8 @@ suppress_warnings: list[str] = []
 nitpicky = True
 # Types of other projects, whose documentation is on the network, and names of types that are no page of their own.
 WHY = "yolo_nanfix.linting.autofix.reasons.Why"
-nitpick_ignore = [("py:class", name) for name in ("Path", "Progress", "Table", "Study", WHY)]
-nitpick_ignore_regex = [(r"py:.*", r"(collections(\.abc)?|pathlib|polars|torch|typing|nn)\..*")]
+nitpick_ignore = [("py:class", name) for name in ("Path", "Progress", "api.Progress", "Table", "Study", WHY)]
+nitpick_ignore_regex = [(r"py:.*", r"(collections(\.abc)?|numpy|pathlib|polars|torch|typing|nn)\..*")]
 smartquotes = False  # they would turn --fix into a dash
 default_role = "literal"
 

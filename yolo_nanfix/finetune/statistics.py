@@ -29,13 +29,13 @@ class Source(Enum):
     """Which chance an interval covers."""
 
     IMAGES = "images"
-    """Another validation set of the same kind: bootstrap over images (or groups of images)."""
+    """The chance of another validation set like it, by the bootstrap over images (or groups of them)."""
     SEEDS = "seeds"
-    """Another training with another seed: Student's t."""
+    """The chance of another seed, by Student's t."""
     FOLDS = "folds"
-    """Another dataset of the same kind: cross-validation, each image validated once."""
+    """The chance of another dataset like it, by cross-validation, which validates each image once."""
     BOTH = "images and seeds"
-    """Both: the two variances added, Student's t with the degrees of freedom after Satterthwaite (1946)."""
+    """The two variances added, by Student's t with the degrees of freedom after Satterthwaite (1946)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Interval:
 
     @property
     def differs(self) -> bool:
-        """Whether 0 lies outside: of a difference, whether there is one."""
+        """Whether 0 lies outside, so that a difference is one."""
         return self.low > 0.0 or self.high < 0.0  # neither of an interval without ends
 
     def within(self, least: float, most: float) -> Interval:
