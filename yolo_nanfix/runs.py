@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, pages, run_listener, stopping, training, upstream
+from yolo_nanfix import api, pages, run_listener, run_recipe, stopping, training, upstream
 from yolo_nanfix.errors import GuardStop, NanfixError, RankLost, UsageError
 from yolo_nanfix.findings import Report, Severity
+from yolo_nanfix.finetune import recipe as recipes
 from yolo_nanfix.health import State, state_of
 from yolo_nanfix.overrides import Override, Overrides, What, unguarded_warning
 from yolo_nanfix.report.words import printable
@@ -72,6 +73,7 @@ def train(
     follow_links: bool = False,
     trust_dataset_settings: bool = False,
     progress: api.Progress | None = None,
+    recipe: str | Path | None = None,
     **arguments: Any,
 ) -> Run:
     """Lint, patch, guard and train; what `yolo-nanfix train` runs.
@@ -86,6 +88,8 @@ def train(
         trust_dataset_settings: treat settings files that came with the dataset as your own; else they neither let
             images with fatal findings into the run, nor have an effect on guard and patches.
         progress: as for `lint`.
+        recipe: the name or the file of a recipe, or a `plan.yaml`; your own arguments win over what it says. A resumed
+            run follows the recipe that it was begun with.
         arguments: Ultralytics' training arguments (`model`, `epochs`, `imgsz`, ...).
 
     Returns:
@@ -101,18 +105,25 @@ def train(
     settings = dict(guard or {})
     GuardSettings.from_mapping(settings)
     context = RunContext(on_fatal=on_fatal)
+    chosen = None if recipe is None else recipes.find(recipe)
+    arguments = run_recipe.with_plan(chosen, arguments)
     trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
     with api.prepared(**trust):  # before anything imports ultralytics
         model = _model(data, arguments)
+        settled, arguments = run_recipe.settle(chosen, model, data, arguments)
+        context.recipe = run_recipe.facts_of(settled)
         one_class = bool(arguments.get("single_cls"))
         data, stop = _linted(context, model.task, data, progress, one_class=one_class, trust=trust_dataset_settings)
         context.show = None if stop or dry_run or context.lint is None else _pictures(context.lint, follow_links)
         with api.patched(**trust, **settings) as status:
             _log_settings(status.settings, status.guard_off)
+            run_recipe.check_images(chosen, context.left)
+            run_recipe.announce(context.recipe)
             if stop or dry_run:
                 outcome = "stopped" if stop else "dry-run"
                 return Run(outcome, not stop, stop, summarise(context, status.as_dict(), outcome, stop))
-            return _train(model, data, context, arguments, guarded=status.guard is not None)
+            with run_recipe.applied(settled, context.recipe):
+                return _train(model, data, context, arguments, guarded=status.guard is not None)
 
 
 def _log_settings(overrides: Overrides, guard_off: str | None = None) -> None:
@@ -225,6 +236,7 @@ def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int =
     folder = Path(trainer.save_dir)
     with stopping.later():
         if report := run_summary.written_since(folder, since):
+            context.recipe["happened"] = run_recipe.happened_in(folder)
             report |= known_beforehand(context)
             report["settings"] = (Overrides.from_dict(report["settings"]) + context.overrides).as_dict()
             if report["outcome"] == "interrupted" and (signalled := stopping.received()) is not None:  # and passed on

@@ -235,7 +235,7 @@ def restore_before(state: str) -> None:
 
 
 def restore(state: str) -> None:
-    """Apply the patches, guard and quarantine of another process, as `patching.children.state` wrote them."""
+    """Apply the patches, guard, recipe and quarantine of another process, as `patching.children.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.patching import engine, label_caches
 
@@ -246,6 +246,12 @@ def restore(state: str) -> None:
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
         adapter.install(InForce.from_dict(carried["guard"]), _callbacks())
+    if carried.get("recipe") is not None:
+        from yolo_nanfix import upstream
+        from yolo_nanfix.finetune import schedule
+        from yolo_nanfix.report import recipe_text
+
+        schedule.install_carried(carried["recipe"], lambda fact: upstream.log(recipe_text.logged(fact), good_news=True))
     _announced[:] = [Overrides.from_dict(carried["settings"])]
 
 
@@ -301,6 +307,7 @@ def _listen(trainer: Any, recorder: Recorder) -> Listener:
 
 def _carried() -> dict[str, Any]:
     """The state for other processes besides the patches; see `restore`."""
+    from yolo_nanfix.finetune import schedule
     from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.patching import label_caches
 
@@ -310,6 +317,7 @@ def _carried() -> dict[str, Any]:
         "guard": force.as_dict() if force is not None else None,
         "left_out": quarantine.left_out(),
         "settings": _overrides_told().as_dict(),
+        "recipe": schedule.carried(),
     }
 
 

@@ -16,7 +16,7 @@ from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import LossKind, State, state_of
 from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warning
-from yolo_nanfix.report import event_text, health_text
+from yolo_nanfix.report import event_text, health_text, recipe_text
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import PLACES, printable, severity_counts
 from yolo_nanfix.run_folder.summary import REPORT_NAME
@@ -44,6 +44,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
             console.print(line)
         return
     _patches(summary, console)
+    _recipe(summary, console)
     _quarantine(summary, console)
     _guard(summary["guard"], console)
     _verdicts(summary, console)
@@ -188,6 +189,15 @@ def _patches(summary: Mapping[str, Any], console: Console) -> None:
             console.print(f"  {name:<30} [{TOLD[patch['state']]}]{patch['state']}[/]: {_escaped(patch['reason'])}")
         else:
             console.print(f"  {name:<30} acted on {patch['counted']} values")
+
+
+def _recipe(summary: Mapping[str, Any], console: Console) -> None:
+    """What the recipe of the run changed, and what happened on its schedule."""
+    if not (recipe := summary.get("recipe")):
+        return
+    console.print("\n[bold]Recipe[/]")
+    for line in (*recipe_text.lines(recipe), *map(recipe_text.happened, recipe["happened"])):
+        console.print(f"  {_escaped(line)}")
 
 
 def _quarantine(summary: Mapping[str, Any], console: Console) -> None:

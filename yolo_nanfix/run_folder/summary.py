@@ -38,6 +38,7 @@ class RunContext:
         quarantined: the images left out of the run beforehand, with the findings about them.
         summary: what `yolo-nanfix.json` holds.
         overrides: what settings and the call change.
+        recipe: its `name`, the `changes` that it makes, and what `happened` on its schedule; empty without recipe.
     """
 
     lint: Report | None = None
@@ -48,6 +49,7 @@ class RunContext:
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     summary: dict[str, Any] | None = None
     overrides: Overrides = NO_OVERRIDES
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=None)
@@ -96,6 +98,7 @@ def known_beforehand(context: RunContext) -> dict[str, Any]:
         "lint": context.lint.as_dict() if context.lint else None,
         "not_linted": context.not_linted,
         "left": {split: dict(numbers) for split, numbers in context.left.items()},
+        "recipe": context.recipe if context.recipe.get("name") else None,
     }
 
 

@@ -15,6 +15,7 @@ from yolo_nanfix.errors import NanfixError, UsageError
 
 EXAMPLES = (
     ("as with Ultralytics' own command", "yolo-nanfix train data.yaml model=yolov8n.pt epochs=100 imgsz=640"),
+    ("with a recipe for fine-tuning", "yolo-nanfix train data.yaml model=yolov8n.pt epochs=50 --recipe small"),
     ("what would be left out?", "yolo-nanfix train data.yaml model=yolov8n.pt --dry-run"),
     ("the outcome for a script", "yolo-nanfix train data.yaml model=yolov8n.pt --json > outcome.json"),
 )
@@ -25,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ..."
     )
     parser.add_argument("--dry-run", action="store_true", help="lint and say what would be done, but do not train")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="a recipe of the package (an unknown name lists them), a recipe of your own, or a plan.yaml",
+    )
     add_trust(parser)
     parser.add_argument(
         "--on-fatal",
@@ -69,6 +75,7 @@ def run(args: argparse.Namespace) -> Answer:
                 trust_dataset_settings=args.trust_dataset_settings,
                 follow_links=args.follow_links,
                 progress=progress,
+                recipe=args.recipe,
                 **arguments,
             )
     except NanfixError:
