@@ -103,9 +103,11 @@ def _of_file(cfg: Any) -> Mapping[str, Any]:
         return {}
 
 
-def facts_of(settled: Settled | None) -> dict[str, Any]:
-    """What the report of a run has about its recipe before the run; empty without recipe."""
-    return {"name": settled.name, "changes": settled.as_dict()["changes"], "happened": []} if settled else {}
+def facts_of(settled: Settled | None, given: str | Path | None) -> dict[str, Any]:
+    """What the report of a run has about its recipe before the run, with its name or file as given; empty without."""
+    if settled is None:
+        return {}
+    return {"name": settled.name, "given": str(given), "changes": settled.as_dict()["changes"], "happened": []}
 
 
 def announce(facts: Mapping[str, Any]) -> None:

@@ -111,7 +111,7 @@ def train(
     with api.prepared(**trust):  # before anything imports ultralytics
         model = _model(data, arguments)
         settled, arguments = run_recipe.settle(chosen, model, data, arguments)
-        context.recipe = run_recipe.facts_of(settled)
+        context.recipe = run_recipe.facts_of(settled, recipe)
         one_class = bool(arguments.get("single_cls"))
         data, stop = _linted(context, model.task, data, progress, one_class=one_class, trust=trust_dataset_settings)
         context.show = None if stop or dry_run or context.lint is None else _pictures(context.lint, follow_links)

@@ -123,15 +123,15 @@ def attach(trainer: Any, force: InForce) -> Schedule | None:
         _around(trainer, "get_model", lambda build, *a, **k: _with_rows(trainer, build, *a, **k))
     if _launches(trainer):
         return None  # it only starts the processes that train
-    settled, history = force.settled, dict[int, float]()
+    settled, history, earlier = force.settled, dict[int, float](), list[dict[str, Any]]()
     path = Path(trainer.save_dir) / STATE_NAME
     if getattr(trainer, "resume", False):
-        settled, history = _taken_up(path, force.settled)
+        settled, history, earlier = _taken_up(path, force.settled)
     elif _is_first():
         with suppress(OSError):
             path.unlink()  # of another run in the same folder
     if settled is not None:
-        force.facts.update(name=settled.name, changes=settled.as_dict()["changes"], happened=[])
+        force.facts.update(name=settled.name, changes=settled.as_dict()["changes"], happened=earlier)
     if settled is None or not settled.acts:
         return None
     schedule = Schedule(trainer, settled, history, force)
@@ -144,13 +144,13 @@ def attach(trainer: Any, force: InForce) -> Schedule | None:
     return schedule
 
 
-def _taken_up(path: Path, given: Settled | None) -> tuple[Settled | None, dict[int, float]]:
-    """The schedule and the fitness by epoch that a resumed run left."""
+def _taken_up(path: Path, given: Settled | None) -> tuple[Settled | None, dict[int, float], list[dict[str, Any]]]:
+    """The schedule, the fitness by epoch, and what happened in the earlier part of a resumed run."""
     again = "resume goes on as the run was begun; start anew from its weights with model=last.pt to change that"
     if not path.is_file():
         if given is not None and given.name != STOCK:
             raise RecipeError(f"the run was begun without a recipe, and {again}")
-        return None, {}
+        return None, {}, []
     try:
         if path.stat().st_size > LARGEST_STATE:
             raise ValueError("it is too large")
@@ -159,11 +159,12 @@ def _taken_up(path: Path, given: Settled | None) -> tuple[Settled | None, dict[i
             raise ValueError("it is of another version")
         settled = Settled.from_dict(held["settled"])
         history = {int(epoch): float(fitness) for epoch, fitness in held["fitness"].items()}
+        happened = [dict(fact) for fact in held["happened"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecipeError(f"{path}, which a resumed run goes by, cannot be used: {error}") from error
     if given is not None and given.name != settled.name:
         raise RecipeError(f"the run was begun with the recipe '{settled.name}', not '{given.name}', and {again}")
-    return settled, history
+    return settled, history, happened
 
 
 def _with_rows(trainer: Any, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -253,9 +254,11 @@ class Schedule:
 
     def epoch_start(self) -> None:
         """Freeze what the phase of this epoch freezes."""
-        if not self._begun:
-            self._write()
         epoch = int(self.trainer.epoch)
+        if not self._begun:
+            facts = self.force.facts["happened"]
+            facts[:] = [fact for fact in facts if fact.get("epoch", 0) <= epoch]
+            self._write()
         frozen = self._agreed(epoch)
         if frozen != self.frozen or not self._begun:
             why = "resumed" if epoch and not self._begun else "start" if not self._begun else "next"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from yolo_nanfix.wording import shown
+from yolo_nanfix.wording import cut, printable, shown
 
+LONGEST = 500
+"""Characters of a line; a schedule of many phases is cut."""
 PARTS = ("backbone", "neck", "head")
 
 
@@ -23,6 +25,18 @@ def lines(recipe: Mapping[str, Any]) -> list[str]:
     found = [f"{name}: {text}" for text in map(_change, made) if text]
     found += [f"{name}: your {c['key']}={shown(c['value'])} stands, not its {_instead(c['instead'])}" for c in kept]
     return found or [f"{name}: nothing is changed"]
+
+
+def told(summary: Mapping[str, Any]) -> list[str]:
+    """The lines about the recipe of a run, from its report, which may be damaged; empty without a recipe."""
+    recipe = summary.get("recipe")
+    if not recipe:
+        return []
+    try:
+        found = [*lines(recipe), *map(happened, recipe["happened"])]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return ["what the report holds about the recipe is damaged"]
+    return [printable(cut(line, LONGEST)) for line in found]
 
 
 def happened(fact: Mapping[str, Any]) -> str:

@@ -193,10 +193,9 @@ def _patches(summary: Mapping[str, Any], console: Console) -> None:
 
 def _recipe(summary: Mapping[str, Any], console: Console) -> None:
     """What the recipe of the run changed, and what happened on its schedule."""
-    if not (recipe := summary.get("recipe")):
-        return
-    console.print("\n[bold]Recipe[/]")
-    for line in (*recipe_text.lines(recipe), *map(recipe_text.happened, recipe["happened"])):
+    if lines := recipe_text.told(summary):
+        console.print("\n[bold]Recipe[/]")
+    for line in lines:
         console.print(f"  {_escaped(line)}")
 
 

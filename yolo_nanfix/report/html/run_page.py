@@ -11,6 +11,7 @@ from typing import Any
 from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report
 from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warning
+from yolo_nanfix.report import recipe_text
 from yolo_nanfix.report.html import charts, dataset_page, event_list, incident_list, run_advice
 from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.html.dataset_page import NO_FACTS
@@ -90,6 +91,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "unguarded": unguarded(run, unguarded_warning),
         "unguarded_last": unguarded(run, unguarded_note),
         "settings": [printable(line) for line in overrides.read_overrides(run.summary).lines()],
+        "recipe": recipe_text.told(run.summary),
         "to_do": run_advice.to_do(run),
         "charts": shapes,
         "readings": {"name": axis.name, "epochs": list(axis.epochs), "charts": [s.pop("data") for s in shapes]},
@@ -204,7 +206,8 @@ def command(run: RunFolder) -> str:
     data = lenient.text(run.args, "data") or lenient.text(given, "data") or "data.yaml"
     task = lenient.text(run.args, "task") or lenient.text(given, "task")
     words = ["yolo-nanfix", "train", data, *_options(run), *([f"task={task}"] if task not in ("", "detect") else [])]
-    words += [f"{key}={_value(v)}" for key, v in given.items() if key not in PLACES and key not in OTHER_MODES]
+    left_out = {*PLACES, *OTHER_MODES, *_of_recipe(run)}
+    words += [f"{key}={_value(v)}" for key, v in given.items() if key not in left_out]
     return " ".join(map(shlex.quote, map(lenient.text, words)))
 
 
@@ -222,9 +225,18 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
     return [(name, value) for name, value in (*found, ("guard", said)) if value]
 
 
+def _of_recipe(run: RunFolder) -> set[str]:
+    """The training arguments that the recipe of a run sets, and will set again."""
+    changes = lenient.entries(run.summary, "recipe", "changes")
+    keys = {lenient.text(change, "key") for change in changes if lenient.text(change, "by") != "user"}
+    return keys | ({"lr0"} if "learning_rate.cap" in keys else set())
+
+
 def _options(run: RunFolder) -> list[str]:
     """The options of `yolo-nanfix train` of the run, without those at their defaults if that is known."""
     found = []
+    if recipe := lenient.text(run.summary, "recipe", "given"):
+        found += ["--recipe", recipe]
     if word := lenient.text(run.summary, "on_fatal"):
         found += ["--on-fatal", word]
     settings = lenient.mapping(run.summary, "guard", "settings")
