@@ -12,6 +12,7 @@ from yolo_nanfix.finetune import recipe as recipes
 from yolo_nanfix.finetune import schedule
 from yolo_nanfix.finetune.model_layers import layers_of
 from yolo_nanfix.finetune.settled import RunFacts, Settled, settle
+from yolo_nanfix.numerics.finite import unwrapped
 
 MICRO = str(Path(__file__).with_name("micro.yaml"))
 """Layers 0 to 3 are its backbone, 4 to 6 its neck, 7 its head."""
@@ -46,9 +47,7 @@ def train(data: Path, run: Path, recipe: recipes.Recipe | None, **arguments: Any
 
 def weights_and_norms(trainer: Any, layers: range) -> dict[str, Any]:
     """Copies of parameters and buffers of some layers, of the model and of its moving average."""
-    from ultralytics.utils.torch_utils import unwrap_model
-
-    states = {"model": unwrap_model(trainer.model), "ema": trainer.ema.ema}
+    states = {"model": unwrapped(trainer.model), "ema": trainer.ema.ema}
     return {
         f"{owner}.{key}": value.clone()
         for owner, model in states.items()

@@ -1,7 +1,7 @@
 """Carries out on a trainer what a recipe has beyond Ultralytics' own settings.
 
-Like the guard, it hooks in where a trainer is built, by wrappers on that one instance and by callbacks, so that it
-works for user subclasses and in every process of a distributed run:
+Like the guard, it hooks in where a trainer is built, by wrappers on that one instance, so that it works for user
+subclasses and in every process of a distributed run:
 
 - `build_optimizer`: the learning rate is capped, and each parameter group is split by the multiple of its layers. The
   scheduler, warm-up, guard and checkpoints handle the new groups as any others.
@@ -140,7 +140,7 @@ def attach(trainer: Any, force: InForce) -> Schedule | None:
             f"the recipe '{settled.name}' freezes layers for a part of the run, which compile= on several devices does"
             " not allow; leave out compile="
         )
-    schedule.hook()
+    _around(trainer, "_setup_train", schedule.set_up)
     return schedule
 
 
@@ -210,8 +210,8 @@ class Schedule:
         phases = self.settled.phases
         return len(phases) > 1 or any(p["epoch"] is not None or p["plateau"] is not None for p in phases)
 
-    def hook(self) -> None:
-        """Hook into the trainer."""
+    def set_up(self, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Hook into the trainer as it sets itself up: one that launches others, and is pickled, does not get here."""
         trainer = self.trainer
         if self.settled.factors or self.settled.cap:
             _around(trainer, "build_optimizer", self._optimizer)
@@ -220,9 +220,18 @@ class Schedule:
         if self.moves:
             trainer.args.freeze = None  # of a checkpoint: all parameters are trainable until the first epoch
         _around(trainer, "save_model", self._save)
-        trainer.add_callback("on_train_epoch_start", lambda _: self.epoch_start())
-        trainer.add_callback("on_train_batch_start", lambda _: self.batch_start())
-        trainer.add_callback("on_fit_epoch_end", lambda _: self.note_fitness())
+        _around(trainer, "run_callbacks", self._after_callbacks)
+        return set_up(*args, **kwargs)
+
+    def _after_callbacks(self, run: Callable[[str], None], event: str) -> None:
+        """Callbacks of our own would be pickled into the workers, which have a schedule of their own."""
+        run(event)
+        if event == "on_train_epoch_start":
+            self.epoch_start()
+        elif event == "on_train_batch_start":
+            self.batch_start()
+        elif event == "on_fit_epoch_end":
+            self.note_fitness()
 
     def _optimizer(self, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         optimizer = build(*args, **kwargs)
