@@ -15,6 +15,7 @@ from generator.markup import block, code, prose, table
 from yolo_nanfix import api
 from yolo_nanfix import errors as api_errors
 from yolo_nanfix.cards import load_all
+from yolo_nanfix.finetune import recipe
 from yolo_nanfix.linting.selection import KEYS
 from yolo_nanfix.trackers.services import TRACKERS
 
@@ -30,6 +31,7 @@ def fragments() -> Iterator[tuple[str, str]]:
     yield "generated/params.md", params()
     yield "generated/lint-settings.md", lint_settings()
     yield "generated/errors.md", errors()
+    yield "generated/recipes.md", recipes()
     yield "generated/trackers.md", "\n".join(f"- {called}" for called, _ in TRACKERS.values()) + "\n"
     yield "generated/action.md", action()
     yield "generated/exporters.md", exporters.fragment()
@@ -77,6 +79,12 @@ def lint_settings() -> str:
     told = {word: action.help or "" for action in parser("lint")._actions for word in action.option_strings}
     rows = [(code(key), prose(told.get(f"--{key}") or WITHOUT_OPTION[key])) for key in KEYS]
     return table(("setting", "what it does"), rows)
+
+
+def recipes() -> str:
+    """One row a recipe that comes along."""
+    rows = [(code(one.name), prose(one.summary), prose(one.evidence)) for one in map(recipe.find, recipe.names())]
+    return table(("recipe", "for", "what is known of it"), rows)
 
 
 def errors() -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from scheduled import found
 
@@ -186,3 +189,13 @@ def test_a_plan_may_name_a_recipe_beside_it(tmp_path):
     assert recipes.find(tmp_path / "plan.yaml").recipe.warmup == 0.5
     (tmp_path / "plan.yaml").write_text(PLAN.replace("# recipe: small\n", ""))
     assert recipes.find(tmp_path / "plan.yaml").recipe.name == "stock"
+
+
+def test_the_examples_of_the_documentation_are_valid(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
+    own, plan = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "own.yaml").write_text(own)
+    (tmp_path / "plan.yaml").write_text(plan)
+    example = recipes.find(tmp_path / "own.yaml")
+    assert example.tau == 200 and example.replay == 0.5 and len(example.freeze) == 2
+    assert recipes.find(tmp_path / "plan.yaml").data["images"]["train"] == 160
