@@ -83,6 +83,17 @@ class Card(JsonValue):
     measured: str = ""
     params: Mapping[str, Param] = field(default_factory=dict)
 
+    def affects(self, version: str) -> bool:
+        """Whether a release (`8.4.190`) has the defect."""
+        here = _numbers(version)
+        spans = ((_numbers(one.introduced), one.fixed) for one in self.affected)
+        return any(first <= here and (fixed is None or here < _numbers(fixed)) for first, fixed in spans)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """A release as numbers that compare as releases do."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+
 
 def directory() -> Path:
     """The folder of the cards: inside an installed wheel, or beside the package in a checkout."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import training, upstream
+from yolo_nanfix import cards, training, upstream
 from yolo_nanfix.finetune import recipe as recipes
 from yolo_nanfix.finetune import settled as settling
 from yolo_nanfix.finetune.settled import Settled
@@ -101,6 +101,18 @@ def _of_file(cfg: Any) -> Mapping[str, Any]:
         return lenient.mapping(load_yaml(Path(str(cfg)).read_text(encoding="utf-8"))) if cfg else {}
     except (OSError, UnicodeDecodeError, NotYaml):
         return {}
+
+
+def patches(chosen: Recipe | Plan | None) -> tuple[str, ...]:
+    """The patches that are off by default, and without which a recipe's warm-up or mosaic is not what it says."""
+    if chosen is None:
+        return ()
+    recipe = chosen.recipe if isinstance(chosen, recipes.Plan) else chosen
+    says = {
+        "mosaic-never-closed": recipe.mosaic is not None or recipe.close is not None,
+        "warmup-outlasts-run": recipe.warmup is not None,
+    }
+    return tuple(name for name, said in says.items() if said and cards.load_all()[name].affects(upstream.version()))
 
 
 def facts_of(settled: Settled | None, given: str | Path | None) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def train(
         one_class = bool(arguments.get("single_cls"))
         data, stop = _linted(context, model.task, data, progress, one_class=one_class, trust=trust_dataset_settings)
         context.show = None if stop or dry_run or context.lint is None else _pictures(context.lint, follow_links)
-        with api.patched(**trust, **settings) as status:
+        with api.patched(enable=run_recipe.patches(chosen), **trust, **settings) as status:
             _log_settings(status.settings, status.guard_off)
             run_recipe.check_images(chosen, context.left)
             run_recipe.announce(context.recipe)

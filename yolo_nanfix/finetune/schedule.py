@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import wrapt
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -81,18 +80,16 @@ def applied(settled: Settled | None, facts: MutableMapping[str, Any], tell: Tell
 
 def install(force: InForce) -> Callable[[], None]:
     """Put the schedule on every trainer that is built from now on; the result undoes that."""
-    target = upstream.resolve(TRAINER)
 
     def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
         attach(instance, force)
 
-    wrapper = wrapt.FunctionWrapper(target.raw, built)
-    setattr(target.owner, target.attribute, wrapper)
+    restore = upstream.put_around(TRAINER, built)
     _in_force.append(force)
 
     def undo() -> None:
-        setattr(target.owner, target.attribute, target.raw)
+        restore()
         _in_force.remove(force)
 
     return undo

@@ -86,7 +86,7 @@ def _wrap_init(build: Callable[[Any], None]) -> None:
         wrapped(*args, **kwargs)
         build(instance)
 
-    _undo.append(ownership.put_around(f"{TRAINER}.__init__", built))
+    _undo.append(upstream.put_around(f"{TRAINER}.__init__", built))
 
 
 def _watch_data() -> None:

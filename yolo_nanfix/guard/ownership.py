@@ -6,13 +6,10 @@ leave out objects of class -1. Only where Ultralytics' own code comes next is su
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 import wrapt
-
-from yolo_nanfix import upstream
 
 KNOWN = ("ultralytics", "yolo_nanfix", "torch")
 
@@ -50,14 +47,3 @@ def stock_loss(model: Any) -> bool:
 
 def _root(module: Any) -> str:
     return str(module).partition(".")[0]
-
-
-def put_around(path: str, wrapper: Any) -> Callable[[], None]:
-    """Wrap a method that `upstream.resolve` finds; the result restores the very same object.
-
-    Raises:
-        LookupError: the installed release has no such method.
-    """
-    target = upstream.resolve(path)
-    setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, wrapper))
-    return lambda: setattr(target.owner, target.attribute, target.raw)

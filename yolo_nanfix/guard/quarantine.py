@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.guard import ownership
 
 TARGET = "ultralytics.data.base:BaseDataset.get_img_files"
 CLASSIFY = "ultralytics.data.dataset:ClassificationDataset"
@@ -63,11 +63,11 @@ def _wrap(out: set[str]) -> Callable[[], None]:
         wrapped(*args, **kwargs)
         instance.samples = samples_of(instance.samples, instance)
 
-    undo = [ownership.put_around(TARGET, get_img_files)]
+    undo = [upstream.put_around(TARGET, get_img_files)]
     try:
-        undo.append(ownership.put_around(f"{CLASSIFY}.verify_images", verify_images))
+        undo.append(upstream.put_around(f"{CLASSIFY}.verify_images", verify_images))
     except LookupError:  # the oldest releases take what is in the folder
-        undo.append(ownership.put_around(f"{CLASSIFY}.__init__", built))
+        undo.append(upstream.put_around(f"{CLASSIFY}.__init__", built))
 
     def restore() -> None:
         for back in undo:

@@ -361,7 +361,7 @@ def install_lone() -> Callable[[], None]:
             _LoneValidation(instance)
 
     try:
-        return ownership.put_around(f"{VALIDATOR}.__init__", build)
+        return upstream.put_around(f"{VALIDATOR}.__init__", build)
     except LookupError:
         return lambda: None
 

@@ -108,8 +108,8 @@ def apply(
 
 
 def apply_installing(choice: Choice) -> None:
-    """Apply the cards that must be on before ultralytics is imported: those that install something."""
-    apply([card.name for card in _choose([], choice) if load_fixes()[card.name].install is not None], choice=choice)
+    """Apply the cards that must be on before ultralytics is imported."""
+    apply([card.name for card in _choose([], choice) if load_fixes()[card.name].early], choice=choice)
 
 
 def remove(names: Iterable[str] | None = None) -> None:
@@ -135,8 +135,8 @@ def restore_patches(before: Mapping[str, Mapping[str, Value]]) -> None:
 
 
 def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[str, Value]]:
-    """The patches of a snapshot that install something and wrap no function."""
-    return {name: params for name, params in patches.items() if load_fixes()[name].install is not None}
+    """The patches of a snapshot that must be on before ultralytics is imported."""
+    return {name: params for name, params in patches.items() if load_fixes()[name].early}
 
 
 def states(*, objects: bool = False) -> tuple[PatchState, ...]:
@@ -185,8 +185,8 @@ def _choose(names: list[str], choice: Choice) -> list[Card]:
             raise UsageError(f"no patch named '{name}'; {nearest(name, cards)}")
     defaults = {n for n, c in cards.items() if (c.default != "off" or n in choice.enable) and n not in choice.disable}
     chosen = [card for card in cards.values() if card.name in (names or defaults)]
-    # what installs goes first: releases before 8.4 import torchvision when ultralytics itself is imported
-    return sorted(chosen, key=lambda card: load_fixes()[card.name].install is None)
+    # what must be on early goes first: releases before 8.4 import torchvision when ultralytics itself is imported
+    return sorted(chosen, key=lambda card: not load_fixes()[card.name].early)
 
 
 def _params_in_force(

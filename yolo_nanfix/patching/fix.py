@@ -29,6 +29,7 @@ class Fix:
             and returns why they differ, or None. It may use the global RNG; the engine restores it.
         install: instead of wrapping the target: acts, and returns the function that undoes it.
         needed: for cards whose default is `auto`: why the patch is not needed here, or None if it is.
+        late: whether what is installed acts on ultralytics itself, so not before that is imported.
         state_now: for patches that act after they were applied: state and reason, or None if it has acted and is on.
     """
 
@@ -37,6 +38,12 @@ class Fix:
     install: Callable[[Params], Callable[[], None]] | None = None
     needed: Callable[[], str | None] | None = None
     state_now: Callable[[], tuple[str, str] | None] | None = None
+    late: bool = False
+
+    @property
+    def early(self) -> bool:
+        """Whether it must be on before ultralytics is imported."""
+        return self.install is not None and not self.late
 
 
 @contextmanager
