@@ -88,6 +88,10 @@ def test_the_users_own_value_wins_and_is_said(data, tmp_path):
         assert train(data, tmp_path, "--recipe", "frozen", "--dry-run", freeze=2) == 0
     assert any("freeze=2" in message and "recipe frozen" in message for message in messages)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "own.yaml").write_text("freeze: 3\n")
+    with lab.said() as messages:
+        assert train(data, tmp_path, "--recipe", "frozen", "--dry-run", cfg=tmp_path / "own.yaml") == 0
+    assert any("freeze=3" in message and "recipe frozen" in message for message in messages)
     assert train(data, tmp_path, "--recipe", "frozen", "--quiet", freeze=2, epochs=1) == 0
     (change,) = report(tmp_path)["recipe"]["changes"]
     assert (change["key"], change["value"], change["by"]) == ("freeze", 2, "user")

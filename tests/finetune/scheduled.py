@@ -10,12 +10,14 @@ import lab
 from yolo_nanfix import upstream
 from yolo_nanfix.finetune import recipe as recipes
 from yolo_nanfix.finetune import schedule
-from yolo_nanfix.finetune.model_layers import layers_of
+from yolo_nanfix.finetune.model_layers import LayerNames, layers_of
 from yolo_nanfix.finetune.settled import RunFacts, Settled, settle
 from yolo_nanfix.numerics.finite import unwrapped
 
 MICRO = str(Path(__file__).with_name("micro.yaml"))
 """Layers 0 to 3 are its backbone, 4 to 6 its neck, 7 its head."""
+EIGHT = LayerNames({"backbone": range(4), "neck": range(4, 7), "head": range(7, 8)}, frozenset(("7.cv2", "0.conv")))
+"""They, and two of its modules."""
 PLAIN = {"translate": 0.0, "scale": 0.0, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
 """Nothing is drawn while images are read, so that a resumed run sees what an uninterrupted one sees."""
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 from pathlib import Path
 
 import pytest
-from scheduled import found
+import yaml
+from fuzz_core import Box
+from fuzz_damage import damaged
+from fuzz_values import mutated
+from fuzz_yaml import tricks, written
+from scheduled import EIGHT, found
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.finetune import recipe as recipes
 from yolo_nanfix.finetune.recipe import Cap, Phase, Plan, Rates, Recipe, RecipeError, Until
+from yolo_nanfix.finetune.settled import RunFacts, settle
+from yolo_nanfix.report.recipe_text import lines
 
 ALL = """\
 summary: in
@@ -199,3 +208,28 @@ def test_the_examples_of_the_documentation_are_valid(tmp_path):
     example = recipes.find(tmp_path / "own.yaml")
     assert example.tau == 200 and example.replay == 0.5 and len(example.freeze) == 2
     assert recipes.find(tmp_path / "plan.yaml").data["images"]["train"] == 160
+
+
+def test_odd_files_end_in_the_one_error(tmp_path):
+    """Values of every type at every place, YAML's own tricks and damaged bytes: read and fitted, or refused."""
+    box = Box(tmp_path)
+    box.make()
+    rng, refused = random.Random(15), 0
+    for number in range(150):
+        block, document = rng.choice(
+            (("", yaml.safe_load(ALL)), (PLAN.partition("task:")[0], {"epochs": 40, "imgsz": 320}))
+        )
+        way = rng.randrange(6)
+        document = {"version": 1, **document}
+        content = tricks(rng, box) if way == 0 else written(mutated(document, rng, box), rng)
+        whole = (block + content).encode(errors="replace")
+        file = tmp_path / f"{number}.yaml"
+        file.write_bytes(damaged(whole, rng) if way == 1 else whole)
+        try:
+            _, settled = settle(recipes.find(file), RunFacts({"epochs": 7}, {}, EIGHT, "detect", ("a",), ("a", "b")))
+            assert json.loads(json.dumps(settled.as_dict(), default=str))["name"]
+            assert lines({"name": settled.name, "changes": settled.as_dict()["changes"]})
+        except UsageError as error:
+            refused += 1
+            assert 0 < len(str(error)) < 2000 and "\n" not in str(error)
+    assert 50 < refused < 150 and not (box.outside / "owned").exists()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from scheduled import fitted, found
+from scheduled import EIGHT, fitted, found
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.finetune import recipe as recipes
 from yolo_nanfix.finetune.model_layers import LayerNames
 from yolo_nanfix.finetune.recipe import RecipeError
 from yolo_nanfix.finetune.settled import RunFacts, Settled, settle
-
-EIGHT = LayerNames({"backbone": range(4), "neck": range(4, 7), "head": range(7, 8)}, frozenset(("7.cv2", "0.conv")))
 
 
 def run(recipe, **own):
@@ -115,6 +114,7 @@ def test_layers_are_named_by_part_share_number_and_module():
     ("recipe", "own", "layers"),
     [
         (recipes.Recipe("mine", warmup=0.1), {"time": 1.0}, EIGHT),
+        (recipes.Recipe("mine", arguments={"time": 1.0}, close=0.1), {}, EIGHT),
         (recipes.Recipe("mine", freeze=(recipes.Phase(3, recipes.Until(plateau=2)),)), {"val": False}, EIGHT),
         (recipes.Recipe("mine", freeze=(recipes.Phase(3, recipes.Until()),)), {}, None),
         (recipes.Recipe("mine", rates=recipes.Rates(backbone=0.1)), {}, None),
@@ -147,3 +147,13 @@ def test_no_class_is_added_where_old_ones_would_be_lost(old, new, copies):
 def test_the_values_of_a_model_of_its_own_definition(tmp_path):
     _, settled = fitted(found("freeze:\n- {layers: backbone, until: 2}", tmp_path))
     assert [list(phase["layers"]) for phase in settled.phases] == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 2.5, "many", True])
+def test_epochs_that_cannot_be_counted_are_refused(epochs):
+    plan = recipes.Plan(Path("plan.yaml"), {"epochs": epochs}, recipes.Recipe("mine", warmup=0.1))
+    if epochs:
+        with pytest.raises(RecipeError, match="epochs"):
+            run(plan)
+    else:
+        assert run(plan)[0]["warmup_epochs"] == 10.0  # 0 is as if it were not given

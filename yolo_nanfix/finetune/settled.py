@@ -122,7 +122,9 @@ def settle(found: Recipe | Plan, run: RunFacts) -> tuple[dict[str, Any], Settled
     own = run.own
     given: dict[str, tuple[Any, str]] = {key: (value, "recipe") for key, value in recipe.arguments.items()}
     given |= {key: (value, "plan") for key, value in (plan.arguments if plan else {}).items()}
-    epochs = int(own.get("epochs") or given.get("epochs", (None, ""))[0] or run.defaults.get("epochs", 100))
+    epochs = own.get("epochs") or given.get("epochs", (None, ""))[0] or run.defaults.get("epochs", 100)
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise RecipeError(f"epochs must be a whole number of 1 or more, not {shown(epochs)}")
     if recipe.shares and (own.get("time") or given.get("time", (None, ""))[0]):
         raise RecipeError(
             f"the recipe '{recipe.name}' counts in shares of the epochs, which time= leaves open; give epochs= instead"
