@@ -59,7 +59,6 @@ MAY = {
     "pages": BASE | WINGS | {"upstream"},
     "run_listener": BASE | WINGS | {"pages", "upstream"},
     "switching": BASE | STEP | WINGS | {"finetune", "run_listener", "settings"},
-    "switching": BASE | STEP | WINGS | {"finetune", "run_listener", "settings"},
     "run_recipe": BASE | WINGS | {"cards", "finetune", "training", "upstream"},
     "api": BASE | STEP | WINGS | JOINTS | {"cards", "finetune"},
     "runs": BASE | STEP | WINGS | JOINTS | {"api", "finetune", "run_recipe"},

@@ -85,12 +85,12 @@ class Card(JsonValue):
 
     def affects(self, version: str) -> bool:
         """Whether a release (`8.4.190`) has the defect."""
-        here = _numbers(version)
-        spans = ((_numbers(one.introduced), one.fixed) for one in self.affected)
-        return any(first <= here and (fixed is None or here < _numbers(fixed)) for first, fixed in spans)
+        here = _as_numbers(version)
+        spans = ((_as_numbers(one.introduced), one.fixed) for one in self.affected)
+        return any(first <= here and (fixed is None or here < _as_numbers(fixed)) for first, fixed in spans)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _as_numbers(version: str) -> tuple[int, ...]:
     """A release as numbers that compare as releases do."""
     return tuple(map(int, re.findall(r"\d+", version)[:3]))
 

@@ -51,7 +51,7 @@ def settle(
     from yolo_nanfix.finetune.model_layers import layers_of
 
     task, defaults = str(model.task), upstream.default_arguments()
-    names = _class_names(task, data)
+    names = _classes_of_set(task, data)
     if isinstance(chosen, recipes.Plan):
         recipes.check_plan(chosen, task, names)
     trained = getattr(model.model, "names", None) if str(model.overrides.get("model", "")).endswith(".pt") else None
@@ -80,7 +80,7 @@ def check_images(chosen: Recipe | Plan | None, left: Mapping[str, Mapping[str, i
         recipes.check_size(chosen, {split: numbers["images"] for split, numbers in left.items()})
 
 
-def _class_names(task: str, data: str | Path) -> tuple[str, ...]:
+def _classes_of_set(task: str, data: str | Path) -> tuple[str, ...]:
     """The classes of a set, in order; empty where it is not on this disk."""
     from yolo_nanfix.dataset import classification
     from yolo_nanfix.dataset.config import read_config

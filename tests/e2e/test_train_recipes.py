@@ -132,6 +132,17 @@ def test_a_plan_brings_its_arguments_and_its_recipe(data, tmp_path):
     assert report(tmp_path)["recipe"]["name"] == "gradual" and len(rows_of(tmp_path)) == 2
 
 
+def test_what_plan_writes_is_taken_with_its_model_and_arguments(data, tmp_path):
+    file = tmp_path / "written.yaml"
+    assert main(["plan", str(data), f"model={MICRO}", "imgsz=32", "epochs=1", "--output", str(file), "--quiet"]) == 0
+    given = {"device": "cpu", "workers": 0, "plots": False, "batch": 4, "pretrained": False}
+    own = {**dict.fromkeys(OWN), **given}
+    assert train(data, tmp_path, "--recipe", str(file), "--quiet", **own) == 0
+    told = report(tmp_path)["recipe"]
+    assert told["name"] == "stock" and {"imgsz", "epochs"} <= {c["key"] for c in told["changes"] if c["by"] == "plan"}
+    assert report(tmp_path)["arguments"]["imgsz"] == 32 and len(rows_of(tmp_path)) == 1
+
+
 def test_a_plan_of_another_set_or_task_is_refused(data, tmp_path, capsys):
     for file in (plan(tmp_path, "[cat]"), plan(tmp_path, "[nut]", "segment")):
         assert train(data, tmp_path, "--recipe", str(file)) == 2

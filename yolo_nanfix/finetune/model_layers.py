@@ -13,7 +13,7 @@ from typing import Any
 from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.wording import shown
 
-PARTS = ("backbone", "neck", "head")
+LAYER_PARTS = ("backbone", "neck", "head")
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class LayerNames:
             if not 0 <= wanted < self.count:
                 raise UsageError(f"{who} names layer {wanted}, but this model has 0 to {self.count - 1}")
             return [wanted]
-        if wanted in PARTS:
+        if wanted in LAYER_PARTS:
             if not self.parts[wanted]:
                 raise UsageError(f"{who} names the {wanted}, which this model has not")
             return list(self.parts[wanted])
         if isinstance(wanted, str) and wanted in self.modules:
             return [wanted]
         if isinstance(wanted, str):
-            close = nearest(wanted, [*PARTS, *sorted(self.modules)] if "." in wanted else PARTS)
+            close = nearest(wanted, [*LAYER_PARTS, *sorted(self.modules)] if "." in wanted else LAYER_PARTS)
             raise UsageError(f"{who} names the layer '{wanted}', which this model has not; {close}")
         raise UsageError(f"{who}: {shown(wanted)} names no layers")
 

@@ -16,9 +16,9 @@ from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.safe_yaml import LARGEST_TEXT, NotYaml, load_yaml, parse
 from yolo_nanfix.wording import shown
 
-VERSION = 1
+SCHEMA_VERSION = 1
 """The version of the schema."""
-STOCK = "stock"
+STOCK_RECIPE = "stock"
 """The recipe that changes nothing."""
 NOT_IN_RECIPES = frozenset(
     ("cfg", "data", "device", "epochs", "exist_ok", "mode", "model", "name", "project", "resume", "save_dir", "task")
@@ -34,7 +34,7 @@ RULED = {
 """Keys of a recipe, and the training arguments that say the same; no recipe may have both."""
 SAME_SET = 2.0
 """A set with so many times more or fewer training images than a plan was made for is another set."""
-_BLOCK = re.compile(r"(?m)^# /// yolo-nanfix$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_PLAN_BLOCK = re.compile(r"(?m)^# /// yolo-nanfix$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
 class RecipeError(UsageError):
@@ -170,7 +170,7 @@ def find(name: str | Path) -> Recipe | Plan:
         raise RecipeError(f"no recipe named '{name}'; {nearest(str(name), names())}; or give a .yaml file")
     raw = _read(path)
     if (block := read_plan_block(path)) is not None:
-        return _plan(path, raw, block)
+        return _read_plan(path, raw, block)
     if "version" not in raw:
         raise RecipeError(f"{path} is neither a recipe (it has no 'version') nor a plan (no block '# /// yolo-nanfix')")
     return _Reader(path, raw).recipe()
@@ -191,7 +191,7 @@ def read_plan_block(path: str | Path) -> Mapping[str, Any] | None:
     Raises:
         RecipeError: it cannot be read, or the block is not a mapping in YAML.
     """
-    blocks = _BLOCK.findall(_text(Path(path)))
+    blocks = _PLAN_BLOCK.findall(_text(Path(path)))
     if not blocks:
         return None
     if len(blocks) > 1:
@@ -206,11 +206,11 @@ def read_plan_block(path: str | Path) -> Mapping[str, Any] | None:
     return held
 
 
-def _plan(path: Path, raw: Mapping[str, Any], block: Mapping[str, Any]) -> Plan:
+def _read_plan(path: Path, raw: Mapping[str, Any], block: Mapping[str, Any]) -> Plan:
     reader = _Reader(path, block)
     reader.known(("recipe", "version", "data"))
     reader.version()
-    named = reader.text("recipe", STOCK)
+    named = reader.text("recipe", STOCK_RECIPE)
     found = find(path.parent / named if (path.parent / named).is_file() else named)
     if isinstance(found, Plan):
         raise RecipeError(f"{path}: 'recipe' names {named}, which is a plan itself")
@@ -296,8 +296,8 @@ class _Reader:
                 raise RecipeError(f"{self.path}: unknown key '{self.inside}{key}'; {nearest(str(key), allowed)}")
 
     def version(self) -> None:
-        if self.raw.get("version") != VERSION:
-            raise self.wrong("version", str(VERSION))
+        if self.raw.get("version") != SCHEMA_VERSION:
+            raise self.wrong("version", str(SCHEMA_VERSION))
 
     def text(self, key: str, default: str = "") -> str:
         value = self.raw.get(key, default)

@@ -33,10 +33,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from yolo_nanfix import upstream
 from yolo_nanfix.files import write_json
 from yolo_nanfix.finetune import class_rows, replay_mix
-from yolo_nanfix.finetune.recipe import STOCK, RecipeError
+from yolo_nanfix.finetune.recipe import STOCK_RECIPE, RecipeError
 from yolo_nanfix.finetune.settled import Settled
 
-TRAINER = "ultralytics.engine.trainer:BaseTrainer.__init__"
+TRAINER_INIT = "ultralytics.engine.trainer:BaseTrainer.__init__"
 STATE_NAME = "yolo-nanfix-recipe.json"
 """In the run folder: the recipe as it was settled, and what a resumed run has to know."""
 STATE_FORMAT = 1
@@ -71,21 +71,21 @@ _in_force: list[InForce] = []
 def applied(settled: Settled | None, facts: MutableMapping[str, Any], tell: Tell) -> Iterator[None]:
     """In a `with` block, trainers that are built follow a schedule; a resumed run that of its start."""
     force = InForce(settled, facts, tell)
-    undo = install(force)
+    undo = put_on_new_trainers(force)
     try:
         yield
     finally:
         undo()
 
 
-def install(force: InForce) -> Callable[[], None]:
+def put_on_new_trainers(force: InForce) -> Callable[[], None]:
     """Put the schedule on every trainer that is built from now on; the result undoes that."""
 
     def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
         attach(instance, force)
 
-    restore = upstream.put_around(TRAINER, built)
+    restore = upstream.put_around(TRAINER_INIT, built)
     _in_force.append(force)
 
     def undo() -> None:
@@ -106,7 +106,7 @@ def carried() -> dict[str, Any] | None:
 def install_carried(held: Mapping[str, Any], tell: Tell) -> None:
     """Install what `carried` gave in another process."""
     settled = held["settled"]
-    install(InForce(Settled.from_dict(settled) if settled else None, {}, tell))
+    put_on_new_trainers(InForce(Settled.from_dict(settled) if settled else None, {}, tell))
 
 
 def attach(trainer: Any, force: InForce) -> Schedule | None:
@@ -145,7 +145,7 @@ def _taken_up(path: Path, given: Settled | None) -> tuple[Settled | None, dict[i
     """The schedule, the fitness by epoch, and what happened in the earlier part of a resumed run."""
     again = "resume goes on as the run was begun; start anew from its weights with model=last.pt to change that"
     if not path.is_file():
-        if given is not None and given.name != STOCK:
+        if given is not None and given.name != STOCK_RECIPE:
             raise RecipeError(f"the run was begun without a recipe, and {again}")
         return None, {}, []
     try:

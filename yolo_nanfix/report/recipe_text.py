@@ -9,7 +9,6 @@ from yolo_nanfix.wording import cut, printable, shown
 
 LONGEST = 500
 """Characters of a line; a schedule of many phases is cut."""
-PARTS = ("backbone", "neck", "head")
 
 
 def lines(recipe: Mapping[str, Any]) -> list[str]:
@@ -43,7 +42,7 @@ def happened(fact: Mapping[str, Any]) -> str:
     """The line about one thing that a schedule did in a run."""
     if fact["what"] == "phase":
         frozen = fact["frozen"]
-        now = f"{_numbers(frozen)} frozen, BatchNorm in eval mode" if frozen else "all layers train"
+        now = f"{_layer_text(frozen)} frozen, BatchNorm in eval mode" if frozen else "all layers train"
         return f"from epoch {fact['epoch']} on: {now}" + (" (resumed)" if fact["why"] == "resumed" else "")
     if fact["what"] == "cap":
         return f"learning rate {fact['lr0']:.3g} instead of {fact['was']:.3g}, for a set of {fact['images']} images"
@@ -90,7 +89,7 @@ def _instead(value: Any) -> str:
 
 
 def _phase(phase: Mapping[str, Any]) -> str:
-    layers = _numbers(phase["layers"])
+    layers = _layer_text(phase["layers"])
     if phase["plateau"] is not None:
         return f"{layers} until {phase['plateau']} epochs bring no better fitness"
     if phase["epoch"] is None:
@@ -98,7 +97,7 @@ def _phase(phase: Mapping[str, Any]) -> str:
     return f"{layers} until epoch {phase['epoch']}"
 
 
-def _numbers(layers: Sequence[int | str]) -> str:
+def _layer_text(layers: Sequence[int | str]) -> str:
     """`layers 0-9`, `layers 0-2, 5, 23.cv2`."""
     texts = list(_ranges([layer for layer in layers if isinstance(layer, int)]))
     texts += [layer for layer in layers if isinstance(layer, str)]
@@ -115,6 +114,6 @@ def _ranges(numbers: Sequence[int]) -> Iterator[str]:
 
 
 def _rates(rates: Mapping[str, float]) -> Iterator[str]:
-    yield from (f"x{rates[part]:g} in the {part}" for part in PARTS if rates[part] != 1.0)
+    yield from (f"x{rates[part]:g} in the {part}" for part in rates if part != "decay" and rates[part] != 1.0)
     if rates["decay"] != 1.0:
         yield f"x{rates['decay']:g} more for each layer before the last"

@@ -15,7 +15,7 @@ from yolo_nanfix import upstream
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params
 
-TRAINER = "ultralytics.engine.trainer:BaseTrainer"
+LOOP = "ultralytics.engine.trainer:BaseTrainer"
 WARMUP, MOSAIC = "warmup-outlasts-run", "mosaic-never-closed"
 
 
@@ -56,7 +56,7 @@ def _end_warmup(params: Params) -> Callable[[], None]:
         finally:
             scope["np"] = numpy
 
-    return upstream.put_around(f"{TRAINER}._do_train", do_train)
+    return upstream.put_around(f"{LOOP}._do_train", do_train)
 
 
 def _close_mosaic(params: Params) -> Callable[[], None]:
@@ -67,7 +67,7 @@ def _close_mosaic(params: Params) -> Callable[[], None]:
             tally.add(MOSAIC, 1)
         return wrapped(*args, **kwargs)
 
-    return upstream.put_around(f"{TRAINER}._setup_train", set_up)
+    return upstream.put_around(f"{LOOP}._setup_train", set_up)
 
 
 FIXES = {WARMUP: Fix(install=_end_warmup, late=True), MOSAIC: Fix(install=_close_mosaic, late=True)}
