@@ -153,9 +153,9 @@ def small(root: Path, count: int) -> tuple[str, Path]:
 
 
 def again(folder: Path, count: int, rounds: int) -> None:
-    data, sick = small(folder / "again", count)
+    data, faulty = small(folder / "again", count)
     fewer = min(count, STOCK_IMAGES)
-    stock_data, stock_sick = small(folder / "stock", fewer)
+    stock_data, stock_faulty = small(folder / "stock", fewer)
     environment = {**os.environ, "YOLO_NANFIX_CACHE": str(folder / "cache")}
 
     def process(code: str, data: str) -> tuple[float, float]:
@@ -167,9 +167,9 @@ def again(folder: Path, count: int, rounds: int) -> None:
     print(f"{count} images, linted again; whole processes")
     kinds = {
         "yolo-nanfix, nothing changed": (AGAIN, data, None),
-        "yolo-nanfix, one label file changed": (AGAIN, data, sick),
+        "yolo-nanfix, one label file changed": (AGAIN, data, faulty),
         f"Ultralytics, {fewer} images, nothing changed": (STOCK_AGAIN, stock_data, None),
-        f"Ultralytics, {fewer} images, one label file changed": (STOCK_AGAIN, stock_data, stock_sick),
+        f"Ultralytics, {fewer} images, one label file changed": (STOCK_AGAIN, stock_data, stock_faulty),
     }
     for code, where in ((AGAIN, data), (STOCK_AGAIN, stock_data)):
         process(code, where)

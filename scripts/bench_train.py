@@ -27,7 +27,7 @@ import yaml
 STOCK = """
 import json, sys
 sys.argv = ["yolo", "detect", "train", *json.loads(sys.argv[1])]
-if {mend}:  # torchvision does not fit torch here: stock would not train at all
+if {fix}:  # torchvision does not fit torch here: stock would not train at all
     import yolo_nanfix
     yolo_nanfix.patch("torchvision-operators-missing", guard=False)
 from ultralytics.cfg import entrypoint
@@ -120,7 +120,7 @@ def once(arm: str, args: argparse.Namespace) -> tuple[float, str]:
         values = {"model": args.model, "epochs": args.epochs, "imgsz": args.imgsz, "batch": args.batch, "device": "cpu"}
         values |= {"project": folder, "name": "run", "seed": 0, "plots": args.plots, "workers": args.workers}
         texts = [f"{key}={value}" for key, value in values.items()]
-        code = {"stock": STOCK.format(mend=not fits()), "ours": OURS, "parts": PARTS}[arm]
+        code = {"stock": STOCK.format(fix=not fits()), "ours": OURS, "parts": PARTS}[arm]
         return command(code, [f"data={data}" if arm == "stock" else str(data), *texts], folder)
 
 

@@ -48,7 +48,7 @@ class CpuDdp(torch.nn.parallel.DistributedDataParallel):
         super().__init__(module, **kwargs)
 
 
-class SickBackward:
+class FaultyBackward:
     """A user's loss: finite, with a gradient that is not, in one micro-batch; or without a gradient at all."""
 
     def __init__(self, stock, trainer, kind):
@@ -118,7 +118,7 @@ class CpuDdpTrainer(DetectionTrainer):
             self.decay[self.seen] = self.optimizer.param_groups[1]["weight_decay"]
             self.optimizer.param_groups[1]["weight_decay"] = float("nan")
         elif kind in ("backward", "graphless"):
-            self.model.module.criterion = SickBackward(self.model.module.init_criterion(), self, kind)
+            self.model.module.criterion = FaultyBackward(self.model.module.init_criterion(), self, kind)
         elif kind == "hang":
             time.sleep(3600)
         else:

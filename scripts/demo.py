@@ -26,7 +26,7 @@ def training_arguments() -> dict[str, Any]:
 
 
 def stock(out: Path) -> int:
-    """Train with stock Ultralytics (torchvision alone is mended, where it must be) and keep how that ended."""
+    """Train with stock Ultralytics (torchvision alone is fixed, where it must be) and keep how that ended."""
     from ultralytics import YOLO, settings
 
     import yolo_nanfix

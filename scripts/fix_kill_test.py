@@ -2,7 +2,7 @@
 
 python scripts/fix_kill_test.py [--kills 60] [--files 300] [--seed 0] [--whole] [--links]
 
-Each round lints a sick dataset, fixes it in a process of its own, ends that within the time which an undisturbed fix
+Each round lints a faulty dataset, fixes it in a process of its own, ends that within the time which an undisturbed fix
 takes by SIGKILL, SIGTERM, SIGHUP or SIGINT, and takes it back; in every second round the undo is killed, too, and
 asked again. It fails at the first file that is not as it was: bytes, permission bits, time of change, or a file too
 many. With `--whole` the fix is one of the whole set, which rewrites every label file under one finding. With `--links`
@@ -48,7 +48,7 @@ else:
         print("nothing to undo", flush=True)
 print(time.perf_counter() - began, flush=True)
 """
-SICK = (
+FAULTY = (
     b"\xef\xbb\xbf0 0.5 0.5 0.2 0.2\r\n0 0.5 0.5 0.2 0.2\r\n",
     b"0 0.5 0.5 0.2 1.005\n",
     b"1 nan 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2",
@@ -74,8 +74,8 @@ class Ended(NamedTuple):
     said: list[str]
 
 
-def make(root: Path, files: int, rng: random.Random, labels: tuple[bytes, ...] = SICK) -> None:
-    """A sick dataset: labels, and every tenth image truncated, misnamed, empty or with bytes behind its end."""
+def make(root: Path, files: int, rng: random.Random, labels: tuple[bytes, ...] = FAULTY) -> None:
+    """A faulty dataset: labels, and every tenth image truncated, misnamed, empty or with bytes behind its end."""
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     jpeg, png = (_encode(pixels, form) for form in ("JPEG", "PNG"))
     spoilt = (png, jpeg + b"behind the end", b"", png[:-20])
@@ -98,7 +98,7 @@ def link(root: Path) -> None:
     """Labels of val and the quarantine are links out of the dataset, and labels of train one that stays in it."""
     elsewhere = root.parent / "elsewhere"
     (elsewhere / "quarantine").mkdir(parents=True)
-    (elsewhere / "mine.txt").write_bytes(SICK[0])
+    (elsewhere / "mine.txt").write_bytes(FAULTY[0])
     (root / "labels/val").rename(elsewhere / "val")
     (root / "labels/val").symlink_to(elsewhere / "val")
     (root / "labels/train").rename(root / "labels/all")
@@ -157,7 +157,7 @@ def rounds(
     """
     rng, seen = random.Random(seed), Counter[str]()
     root, home = folder / "set", folder / "home"
-    make(root, files, rng, FROM_ONE if whole else SICK)
+    make(root, files, rng, FROM_ONE if whole else FAULTY)
     if links:
         link(root)
     before = state(folder)

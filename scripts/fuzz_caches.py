@@ -10,14 +10,14 @@ import fuzz_sets
 from fuzz_core import Box, Case, put
 from fuzz_damage import damaged
 
-SICK = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n0 0.5 0.5 0.2 3\n"
+FAULTY = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n0 0.5 0.5 0.2 3\n"
 
 
 def make(box: Box, rng: random.Random) -> Case:
     """One case: lint, damage, lint again; and a lint that remembers nothing."""
     fuzz_sets.make(box.case, rng.choice(("detect", "segment")))
     fuzz_sets.make(box.case / "other", "detect")
-    put(box.case, {"labels/train/a.txt": SICK})
+    put(box.case, {"labels/train/a.txt": FAULTY})
     lint = ["lint", "data.yaml", "--json", *(["--deep"] if rng.random() < 0.3 else [])]
     other = ["lint", "data.yaml", "--json", "--task", "segment"]
     beside = ["lint", "other/data.yaml", "--json"]

@@ -12,13 +12,13 @@ from fuzz_damage import damaged
 from fuzz_files import odd
 from fuzz_values import mutated
 
-SICK = "0 0.5 0.5 0.2 1.005\n1 0.5 nan 0.1 0.1\n0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n"
+FAULTY = "0 0.5 0.5 0.2 1.005\n1 0.5 nan 0.1 0.1\n0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n"
 
 
 def make(box: Box, rng: random.Random) -> Case:
     """One case: fix, damage the journal, undo."""
     fuzz_sets.make(box.case)
-    put(box.case, {"labels/train/a.txt": SICK, "labels/val/b.txt": f"\ufeff{SICK}".encode("utf-8-sig")})
+    put(box.case, {"labels/train/a.txt": FAULTY, "labels/val/b.txt": f"\ufeff{FAULTY}".encode("utf-8-sig")})
     fix = ["lint", "data.yaml", "--fix", *(["--unsafe-fixes"] if rng.random() < 0.5 else [])]
     undo = ["lint", "data.yaml", "--undo", *(["--json"] if rng.random() < 0.3 else [])]
     return Case([fix, undo, undo], fixes=True, before={1: lambda: damage(box, rng)})

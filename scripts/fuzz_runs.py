@@ -35,7 +35,7 @@ IMAGE = "set/images/train/a.jpg"
 VERDICT = {
     "cause": "data", "summary": f"{IMAGE}: 126 pixel values are not finite", "evidence": {"replay": "one", "data": "b"},
     "images": [IMAGE], "labels": ["set/labels/train/a.txt:1"], "module": "model.0", "operation": "conv2d",
-    "setting": "", "advice": ["mend it"], "next": "yolo-nanfix lint", "incident": "0001-00003-loss.safetensors",
+    "setting": "", "advice": ["fix it"], "next": "yolo-nanfix lint", "incident": "0001-00003-loss.safetensors",
 }  # fmt: skip
 EVENT = {
     "point": "after-loss", "checks": ["loss", "pixels"], "epoch": 1, "batch": 3, "step": 3, "level": "error",

@@ -35,10 +35,10 @@ def asked(box: Box, rng: random.Random, data: str, *more: str, fix: bool = True)
     lint = ["lint", data, *more]
     deep = ["--deep"] if rng.random() < 0.3 else []
     if fix and rng.random() < 0.25:
-        mend = [*lint, *deep, "--fix", *(["--unsafe-fixes"] if rng.random() < 0.5 else [])]
-        mend += ["--json"] if rng.random() < 0.3 else []
+        fix = [*lint, *deep, "--fix", *(["--unsafe-fixes"] if rng.random() < 0.5 else [])]
+        fix += ["--json"] if rng.random() < 0.3 else []
         undo = [*lint[:2], "--undo"]
-        return Case([mend, undo, undo], fixes=True, undone=True)
+        return Case([fix, undo, undo], fixes=True, undone=True)
     ways: tuple[list[str], ...] = (
         [],
         [],

@@ -23,13 +23,13 @@ SEED: dict[str, Any] = {
     },
 }  # fmt: skip
 BASELINE: dict[str, Any] = {"version": 1, "datasets": {"data.yaml": ["BX004 labels/train/a.txt"]}}
-SICK = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n0 0.5 0.5 0.2 3\n"
+FAULTY = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n0 0.5 0.5 0.2 3\n"
 
 
 def make(box: Box, rng: random.Random) -> Case:
     """One case."""
     fuzz_sets.make(box.case)
-    put(box.case, {"labels/train/a.txt": SICK, "known.json": json.dumps(BASELINE)})
+    put(box.case, {"labels/train/a.txt": FAULTY, "known.json": json.dumps(BASELINE)})
     way = rng.randrange(10)
     environ: dict[str, str] = {}
     file = box.case / "nanfix.yaml"

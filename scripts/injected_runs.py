@@ -49,7 +49,7 @@ class Answer:
     left_out: bool = False
 
     def wrong(self, guard: Mapping[str, Any]) -> list[str]:
-        """What is not right in the report of a run's guard; nothing else but guilty images may be left out, too."""
+        """What is not right in the report of a run's guard; nothing else but faulty images may be left out, too."""
         left_out = {Path(file).stem for file in guard["quarantined"]} - set(self.images or ())
         said = [f"innocent images left out: {', '.join(sorted(left_out))}"] if left_out else []
         if not guard["verdicts"]:
@@ -261,7 +261,7 @@ def buffer_set(rng: random.Random) -> Injection:
 
 
 def observer(rng: random.Random) -> Injection:
-    """One sick image under quantisation observers: the image alone is to blame, whatever the observers have seen."""
+    """One faulty image under quantisation observers: the image alone is to blame, whatever the observers have seen."""
     image = rng.randrange(16)
     layer = rng.choice(CONVS)
     spec = _detect(lambda base: behind(base, lambda c: Observed("minmax"), (layer,)), args=COLOURS_KEPT)
@@ -499,7 +499,7 @@ def fork(rng: random.Random) -> Injection:
 
 
 def fork_as_it_is(rng: random.Random) -> Injection:
-    """An unchanged copy of ultralytics elsewhere, and one sick image: the image is to blame as ever."""
+    """An unchanged copy of ultralytics elsewhere, and one faulty image: the image is to blame as ever."""
     image = rng.randrange(8)
     answer = Answer((Cause.DATA,), images=(f"{image:04d}",))
     spec, unchanged = _detect(None, images=8, args=COLOURS_KEPT), ("", "", "", rng.choice(LAYOUTS))

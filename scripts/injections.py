@@ -131,7 +131,7 @@ class Fault:
         return Case("", incident, self.model, truth) if bad else None
 
     def incident(self) -> tuple[Incident, bool]:
-        """The incident, and whether the step really went bad (a sick optimizer or sick targets count as bad)."""
+        """The incident, and whether the step really went bad (a faulty optimizer or faulty targets count as bad)."""
         before = {f"model.{k}": v.clone() for k, v in self.model.state_dict().items()}
         rng = torch.get_rng_state()
         batch = {k: v.clone() if isinstance(v, Tensor) else v for k, v in self.batch.items()}

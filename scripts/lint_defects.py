@@ -2,7 +2,7 @@
 
     python scripts/lint_defects.py [--check] [--code BX004 ...]
 
-For each rule the sick example of its test is made: few images, one of them healthy, and one defect. Then Ultralytics'
+For each rule the faulty example of its test is made: few images, one of them healthy, and one defect. Then Ultralytics'
 own functions read it as a training would: data.yaml, the scan of labels and images, and every image with its labels out
 of the dataset, augmented for train. Seen is the worst of what happened: it crashes; it drops an image, or passes over a
 file that looks like one; it changes a file or removes rows; what it hands to the training is not finite; or it accepts
@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 OUT = ROOT / "datasets" / "DEFECTS.md"
 HEAD = """# What Ultralytics does with each defect, and what lint says
 
-Written by `python scripts/lint_defects.py`: each rule's sick example, read by Ultralytics {version} as a training reads
+Written by `python scripts/lint_defects.py`: each rule's faulty example, as a training with Ultralytics {version} reads
 it. *Seen* is the worst that happened there: it **crashes**, **drops** an image, **passes over** one, **rewrites** a
 file or removes rows, hands something **not finite** to the training, or **accepts** all of it. What follows from that
 is in the last column, by the rule's own documentation (`yolo-nanfix rule CODE`).
@@ -159,7 +159,7 @@ def short(text: str, root: Path) -> str:
 
 
 def add_healthy(root: Path, beside: Path, clean: Any) -> None:
-    """Put the train images of the rule's clean example into a sick dataset, so that one dropped image is not all."""
+    """Put the train images of the rule's clean example into a faulty dataset, so that one dropped image is not all."""
     from linting.tiny_set import TinySet
 
     clean(TinySet(beside))
@@ -184,11 +184,11 @@ def rows(codes: list[str]) -> list[tuple[str, ...]]:
     for rule in all_rules():
         if rule.code not in CASES or rule.code.startswith("AN") or (codes and rule.code not in codes):
             continue
-        task, sick, clean = CASES[rule.code]
+        task, faulty, clean = CASES[rule.code]
         with tempfile.TemporaryDirectory() as folder, working_in(folder):
             root = Path(folder) / "set"
             tiny = TinySet(root)
-            sick(tiny)
+            faulty(tiny)
             if rule.code not in ALONE:
                 add_healthy(root, Path(folder) / "clean", clean)
             options = LintOptions(task, deep=rule.deep)

@@ -37,16 +37,16 @@ def survived(result: lab.Result) -> bool:
 
 
 def case(folder: Path) -> dict[str, Any]:
-    """Train healthy and sick, stock and patched."""
+    """Train healthy and faulty, stock and patched."""
     data = make_dataset(folder / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
     yolo_nanfix.patch(*SHIMS)  # before anything imports ultralytics
     lab.train(data, folder / "first", epochs=1)  # in some releases a process's first run draws other random numbers
     poisoned = lab.poisoned("detect", FAULT)
     stock = lab.train(data, folder / "stock", epochs=1)
-    stock_sick = lab.train(data, folder / "stock-sick", epochs=1, trainer=poisoned)
+    stock_faulty = lab.train(data, folder / "stock-faulty", epochs=1, trainer=poisoned)
     with yolo_nanfix.patched() as status:
         ours = lab.train(data, folder / "ours", epochs=1)
-        ours_sick = lab.train(data, folder / "ours-sick", epochs=1, trainer=poisoned)
+        ours_faulty = lab.train(data, folder / "ours-faulty", epochs=1, trainer=poisoned)
     started = command(folder)
     for result in (stock, ours):
         if result.error is not None:
@@ -58,8 +58,8 @@ def case(folder: Path) -> dict[str, Any]:
         "reasons": {p.name: p.reason for p in status.patches if p.state == "refused"},
         "guard": status.guard is not None,
         "identical": stock.losses == ours.losses and all(torch.equal(before[k], after[k]) for k in before),
-        "stock_survives": survived(stock_sick),
-        "survives": survived(ours_sick),
+        "stock_survives": survived(stock_faulty),
+        "survives": survived(ours_faulty),
         "command": started,
     }
 

@@ -243,7 +243,7 @@ class Kind:
         write: how its rows are written.
         tasks, shapes: of which sets are made.
         also: other findings above info that belong to it.
-        beside: a file that stands beside data.yaml, by its name, in the sick set only.
+        beside: a file that stands beside data.yaml, by its name, in the faulty set only.
     """
 
     code: str
@@ -478,7 +478,7 @@ class Outcome:
     """What became of one pair.
 
     Attributes:
-        named: the findings above info on the sick set.
+        named: the findings above info on the faulty set.
         twin: those on the healthy one.
         rows: right rows that stock keeps before, after the safe fixes and after all fixes; and those of the twin.
         false: images with objects that stock takes for background, most of the three.
@@ -515,18 +515,18 @@ class Outcome:
 
 
 def ask(root: Path, kind: Kind, task: str, shape: str, seed: str) -> Outcome:
-    """Make one pair, lint both, mend the sick one, and ask Ultralytics each time."""
+    """Make one pair, lint both, fix the faulty one, and ask Ultralytics each time."""
     scene = pictures(task, shape, seed)
-    sick = make(root / "sick", task, scene, kind.write, kind.beside)
+    faulty = make(root / "faulty", task, scene, kind.write, kind.beside)
     twin = make(root / "twin", task, scene, healthy)
     truth = stock(twin.parent, task)
-    named, _ = lint(sick, task)
-    seen = [stock(sick.parent, task)]
+    named, _ = lint(faulty, task)
+    seen = [stock(faulty.parent, task)]
     after = named
     for options in (("--fix",), ("--fix", "--unsafe-fixes")):
         for _ in range(3):  # what waited for the fix of the set comes after it
-            after, _ = lint(sick, task, *options)
-        seen.append(stock(sick.parent, task))
+            after, _ = lint(faulty, task, *options)
+        seen.append(stock(faulty.parent, task))
     rows = [right(one, truth) for one in (*seen, truth)]
     false = max(backgrounds(one, truth) for one in seen)
     return Outcome(kind.code, kind.also, named, lint(twin, task)[0], (rows[0], rows[1], rows[2], rows[3]), false, after)

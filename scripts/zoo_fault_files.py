@@ -1,4 +1,4 @@
-"""Faults in the files of a dataset. Each function changes a copy and returns the image files that are sick now."""
+"""Faults in the files of a dataset. Each function changes a copy and returns the image files that are faulty now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATCH = 8
 
 def array(root: Path, fault: Mapping[str, Any]) -> list[Path]:
     """A float32 .npy beside images, read in their place: pixels multiplied, or replaced by a value."""
-    sick = []
+    faulty = []
     for index in _indices(root, fault):
         image, _ = paths(root, fault["split"], index)
         pixels = cv2.imread(str(image)).astype(np.float32) * np.float32(fault["factor"])
@@ -26,13 +26,13 @@ def array(root: Path, fault: Mapping[str, Any]) -> list[Path]:
             pixels = _holed(pixels, float(fault["value"]), fault["share"])
         np.save(copy := image.with_suffix(".npy"), pixels)
         os.utime(copy, (newer := image.stat().st_mtime + 1, newer))
-        sick.append(image)
-    return sick
+        faulty.append(image)
+    return faulty
 
 
 def tiff(root: Path, fault: Mapping[str, Any]) -> list[Path]:
     """The whole set as float32 TIFF of several bands, as satellites deliver it; some files with a nodata hole."""
-    sick = []
+    faulty = []
     for split in ("train", "val"):
         for index, image in enumerate(sorted((root / "images" / split).glob("*.jpg"))):
             pixels = cv2.imread(str(image)).astype(np.float32)
@@ -40,35 +40,35 @@ def tiff(root: Path, fault: Mapping[str, Any]) -> list[Path]:
             target = image.with_suffix(".tiff")
             if split == fault["split"] and index in fault["images"]:
                 bands[-1] = _holed(bands[-1], float(fault["value"]), 0.0)
-                sick.append(target)
+                faulty.append(target)
             cv2.imwritemulti(str(target), bands)
             image.unlink()
     config = root / "data.yaml"
     config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "channels": fault["channels"]}))
-    return sick
+    return faulty
 
 
 def deep_png(root: Path, fault: Mapping[str, Any]) -> list[Path]:
     """Every image as 12-bit data in a 16-bit PNG, which is black to a reader that keeps the upper 8 bits."""
-    sick = []
+    faulty = []
     for image in sorted((root / "images").rglob("*.jpg")):
         cv2.imwrite(str(target := image.with_suffix(".png")), cv2.imread(str(image)).astype(np.uint16) * 16)
         image.unlink()
-        sick.append(target)
-    return sick
+        faulty.append(target)
+    return faulty
 
 
 def rows(root: Path, fault: Mapping[str, Any]) -> list[Path]:
     """Rows added to label files, or in place of what they hold; or the files are removed."""
-    sick = []
+    faulty = []
     for index in _indices(root, fault):
         image, label = paths(root, fault["split"], index)
         before = [] if fault["replace"] else label.read_text().splitlines()
         label.write_text("".join(f"{row}\n" for row in (*before, *fault["rows"])))
         if fault["missing"]:
             label.unlink()
-        sick.append(image)
-    return sick
+        faulty.append(image)
+    return faulty
 
 
 def _indices(root: Path, fault: Mapping[str, Any]) -> list[int]:

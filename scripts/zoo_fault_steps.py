@@ -20,7 +20,7 @@ def _clocked(base: type, fault: Mapping[str, Any]) -> type:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.batch_number = self.strikes = 0
-            self.sick = False
+            self.faulty = False
             self.planted: list[str] = []
             self.add_callback("on_train_epoch_start", lambda trainer: setattr(trainer, "batch_number", 0))
             self.add_callback("on_train_start", lambda trainer: trainer.prepare())
@@ -29,13 +29,13 @@ def _clocked(base: type, fault: Mapping[str, Any]) -> type:
             """Called once everything is set up."""
 
         def plant(self, batch: Any) -> None:
-            """Called for each micro-batch that is to be sick, before its forward pass."""
+            """Called for each micro-batch that is to be faulty, before its forward pass."""
 
         def preprocess_batch(self, batch: Any) -> Any:
             batch = super().preprocess_batch(batch)
             self.batch_number += 1
-            self.sick = self.due()
-            if self.sick:
+            self.faulty = self.due()
+            if self.faulty:
                 self.strikes += 1
                 self.planted.extend(map(str, batch.get("im_file", ())[:1]))
                 self.plant(batch)
@@ -90,7 +90,7 @@ def activation(base: type, fault: Mapping[str, Any]) -> type:
 
         def prepare(self) -> None:
             def hook(module: Any, inputs: Any, output: Tensor) -> Tensor | None:
-                if not (self.sick and module.training):
+                if not (self.faulty and module.training):
                     return None
                 output = output * fault["factor"] / fault["factor"]
                 if fault["value"] is not None:
@@ -111,7 +111,7 @@ def gradient(base: type, fault: Mapping[str, Any]) -> type:
                 return grad * float(fault["value"])
 
             def hook(module: Any, inputs: Any, output: Tensor) -> None:
-                if self.sick and output.requires_grad:
+                if self.faulty and output.requires_grad:
                     output.register_hook(spoil)
 
             self.model.get_submodule(fault["module"]).register_forward_hook(hook)
@@ -138,15 +138,15 @@ class _ExtraTerm:
     def __call__(self, predictions: Any, batch: Any) -> tuple[Tensor, Any]:
         loss, items = self.inner(predictions, batch)
         mean = _first_tensor(predictions).float().mean()
-        sick = self.trainer.sick
-        if self.form == "log":  # of a number that is below 0 in a sick step
-            term = (mean * 0 - 1 if sick else mean * 0 + 1).log()
+        faulty = self.trainer.faulty
+        if self.form == "log":  # of a number that is below 0 in a faulty step
+            term = (mean * 0 - 1 if faulty else mean * 0 + 1).log()
         elif self.form == "sqrt":  # value 0, slope infinite: only the backward pass is not finite
-            term = ((mean - mean.detach()) ** 2 + (0 if sick else 1)).sqrt()
-        elif self.form == "div":  # by a number that is 0 in a sick step
-            term = 1 / (mean - mean.detach() + (0 if sick else 1))
-        else:  # exp: out of float32's range in a sick step
-            term = (mean * 0 + (100.0 if sick else 0.0)).exp()
+            term = ((mean - mean.detach()) ** 2 + (0 if faulty else 1)).sqrt()
+        elif self.form == "div":  # by a number that is 0 in a faulty step
+            term = 1 / (mean - mean.detach() + (0 if faulty else 1))
+        else:  # exp: out of float32's range in a faulty step
+            term = (mean * 0 + (100.0 if faulty else 0.0)).exp()
         return loss + 1e-3 * term, items
 
 

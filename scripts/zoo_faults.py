@@ -27,7 +27,7 @@ class Kind:
 
     Attributes:
         keys: the keys it takes, with their defaults.
-        files: changes a copy of the dataset, (root, fault) -> image files that are now sick.
+        files: changes a copy of the dataset, (root, fault) -> image files that are now faulty.
         checkpoint: changes a loaded checkpoint, (checkpoint, fault).
         trainer: a user's trainer, (base class, fault) -> class.
     """

@@ -11,7 +11,7 @@ from zoo_specs import Case
 
 LEARNT, LOST_IT, GARBAGE = 0.3, 0.05, 0.1
 """mAP50 from which a twin counts as having learnt; below which a run has lost everything; a fall that is garbage."""
-SICK = {"broken", "raises", "stops", "map-zero", "nan-loss", "garbage"}
+FAULTY = {"broken", "raises", "stops", "map-zero", "nan-loss", "garbage"}
 """Outcomes of runs that may not be called healthy."""
 HUGE = 1e6
 """A loss beyond this is garbage although it is finite."""
@@ -69,13 +69,13 @@ def score(case: Case, stock: Mapping[str, Any], ours: Mapping[str, Any], twin: M
 
 
 def _judge_state(case: Case, ours: Mapping[str, Any], ended: str) -> list[str]:
-    """What is wrong with how our report calls a run: a sick one healthy, or a healthy one not."""
+    """What is wrong with how our report calls a run: a faulty one healthy, or a healthy one not."""
     state = ours.get("report", {}).get("state")
     if state is None:
         return []
     if case.healthy:
         return [f"a healthy run is called {state}"] if state != "healthy" else []
-    return [f"{ended}, and is called healthy"] if state == "healthy" and ended in SICK else []
+    return [f"{ended}, and is called healthy"] if state == "healthy" and ended in FAULTY else []
 
 
 def outcome(facts: Mapping[str, Any], twin: Mapping[str, Any]) -> str:
@@ -88,8 +88,8 @@ def outcome(facts: Mapping[str, Any], twin: Mapping[str, Any]) -> str:
     final = final_map(facts)
     lost_map = _learnt(twin) and (final is None or final < LOST_IT)
     checkpoints = set(facts.get("checkpoints", {}).values())  # nothing is known of a half that was not run
-    sick = facts.get("model_not_finite") or {"zeroed", "not-finite", "unreadable"} & checkpoints
-    if lost_map or sick:
+    faulty = facts.get("model_not_finite") or {"zeroed", "not-finite", "unreadable"} & checkpoints
+    if lost_map or faulty:
         return "map-zero"
     losses = [float(v) for row in rows for k, v in row.items() if "loss" in k]
     if any(v != v or abs(v) == float("inf") for v in losses):
@@ -111,8 +111,8 @@ def _our_outcome(case: Case, facts: Mapping[str, Any], twin: Mapping[str, Any]) 
     if case.ours.outcome == "reported" and set(case.ours.findings) <= set(facts.get("lint", ())):
         return "reported"
     if facts.get("stopped"):
-        sick = {"zeroed", "not-finite"} & set(facts.get("checkpoints", {}).values())
-        return "map-zero" if sick and case.fault["kind"] != "checkpoint" else "stops"
+        faulty = {"zeroed", "not-finite"} & set(facts.get("checkpoints", {}).values())
+        return "map-zero" if faulty and case.fault["kind"] != "checkpoint" else "stops"
     return outcome(facts, twin)
 
 

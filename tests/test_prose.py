@@ -14,7 +14,6 @@ PROSE = {
     "detail",
     "evidence",
     "fix",
-    "mend",
     "message",
     "reason",
     "reasons",

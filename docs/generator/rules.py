@@ -90,12 +90,12 @@ def badge(rule: Rule) -> str:
 
 
 def _seen(rule: Rule) -> str:
-    """What was seen when Ultralytics read the sick example of the rule's test; nothing if it was not tried."""
+    """What was seen when Ultralytics read the faulty example of the rule's test; nothing if it was not tried."""
     if rule.code not in _defects():
         return ""
     seen, said = _defects()[rule.code]
     what, _, quoted = seen.removeprefix("**").partition("**")
-    told = f"When Ultralytics {_release()} reads the sick example of this rule's test, {SEEN[what]}"
+    told = f"When Ultralytics {_release()} reads the faulty example of this rule's test, {SEEN[what]}"
     told += f", and says\n\n{block(quoted.removeprefix(': '))}" if quoted else ".\n"
     return f"{told}\nLint says of it\n\n{block(said)}" if said.partition(": ")[2] != "nothing" else told
 
@@ -149,7 +149,7 @@ def _index(rules: tuple[Rule, ...]) -> str:
 hurts accuracy, *info* does not change the exit code. The column *Ultralytics* says what a training does with it:
 
 {_effects()}
-*Fix*: what `yolo-nanfix lint --fix` mends is *safe*, what it mends with `--unsafe-fixes` may lose something; see
+*Fix*: what `yolo-nanfix lint --fix` fixes is *safe*, what it fixes with `--unsafe-fixes` may lose something; see
 [the tutorial](../tutorials/check-a-dataset.md).
 
 ```{{raw}} html

@@ -50,12 +50,12 @@ def healthy_run(folder, dataset):
 
 
 @pytest.fixture(scope="session")
-def sick_run(folder, dataset):
+def faulty_run(folder, dataset):
     """The page of a run that lost two micro-batches to NaN pixels."""
     with yolo_nanfix.patched():
-        result = lab.train(dataset, folder / "sick", epochs=3, trainer=lab.poisoned("detect", {(0, 1), (1, 0)}))
+        result = lab.train(dataset, folder / "faulty", epochs=3, trainer=lab.poisoned("detect", {(0, 1), (1, 0)}))
     assert result.error is None
-    return folder / "sick" / "yolo-nanfix.html"
+    return folder / "faulty" / "yolo-nanfix.html"
 
 
 @pytest.fixture(scope="session")

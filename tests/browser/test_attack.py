@@ -44,9 +44,9 @@ def attack_lint(attack):
 @pytest.fixture(scope="module")
 def attack_run(attack):
     """The page of a run on it whose every micro-batch of the first epoch is lost, so that incidents name all files."""
-    sick = {(0, number) for number in range(1, 4)}
+    faulty = {(0, number) for number in range(1, 4)}
     with yolo_nanfix.patched(max_bad_in_a_row=9):
-        result = lab.train(attack, attack.parent / "run", trainer=lab.poisoned("detect", sick))
+        result = lab.train(attack, attack.parent / "run", trainer=lab.poisoned("detect", faulty))
     assert result.error is None
     return attack.parent / "run" / "yolo-nanfix.html"
 
@@ -60,9 +60,9 @@ def test_there_are_thirty():
     assert len({*CLASS_NAMES, *FILE_NAMES}) == 30
 
 
-def test_no_name_runs(visit, page_file, small_lint, sick_run):
+def test_no_name_runs(visit, page_file, small_lint, faulty_run):
     """Also after every part was opened and every list was used."""
-    usual = small_lint if page_file.name == "lint.html" else sick_run
+    usual = small_lint if page_file.name == "lint.html" else faulty_run
     with visit(usual) as visited:
         allowed = visited.page.locator(TAGS).count()
     with visit(page_file) as visited:

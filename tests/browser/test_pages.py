@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 MEGABYTE = 1_000_000
-PAGES = {"healthy_run": 3, "sick_run": 3, "small_lint": 3, "bccd_lint": 3, "large_lint": 15}
+PAGES = {"healthy_run": 3, "faulty_run": 3, "small_lint": 3, "bccd_lint": 3, "large_lint": 15}
 """Fixture -> the size in MB that its page may have."""
 
 

@@ -17,7 +17,7 @@ CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}
 
 @pytest.fixture(scope="module")
 def pairs(folder):
-    """A dataset whose path has a blank, with a copy across the splits, a sick row and a note at info; and its page."""
+    """A dataset whose path has a blank, with a copy across the splits, a faulty row, a note at info; and its page."""
     data = make_dataset(folder / "two of a kind", n_train=6, n_val=3, size=(64, 64), seed=5)
     plant(data.parent, "label_zero_box", index=2)
     for one, other in zip(paths(data.parent, "train", 4), paths(data.parent, "val", 90), strict=True):

@@ -60,7 +60,7 @@ def staged(folder: Path, env: dict[str, str]) -> str:
     return checkout.git(folder, "diff", "--staged", "--name-only", env=env).stdout
 
 
-def test_a_bad_label_fails_the_commit_and_a_mended_one_passes(project: TinySet, env, commit: Commit):
+def test_a_bad_label_fails_the_commit_and_a_fixed_one_passes(project: TinySet, env, commit: Commit):
     label = project.root / "labels/train/a.txt"
     project.rows("0 0.5 0.5 0 0.2\n")
     checkout.git(project.root, "add", ".", env=env)

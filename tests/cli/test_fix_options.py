@@ -10,14 +10,14 @@ from linting.tiny_set import ROWS, TinySet, encode, picture
 
 from yolo_nanfix.cli.main import main
 
-SICK = ROWS + "0 0.5 0.5 0.2 1.005\n1 0.3 0.3 0.1 0.2\n1 nan 0.5 0.2 0.2\n"
+FAULTY = ROWS + "0 0.5 0.5 0.2 1.005\n1 0.3 0.3 0.1 0.2\n1 nan 0.5 0.2 0.2\n"
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinySet:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     return tiny
 
 
@@ -29,7 +29,7 @@ def text(tiny: TinySet) -> str:
     return (tiny.root / "labels/train/a.txt").read_text()
 
 
-def test_fix_mends_says_so_and_reports_what_is_left(tiny: TinySet, capsys):
+def test_fix_fixes_says_so_and_reports_what_is_left(tiny: TinySet, capsys):
     assert lint(tiny, "--fix", "--output-format", "json") == 1
     out, err = capsys.readouterr()
     assert [f["code"] for f in json.loads(out)["findings"]] == ["FS055", "TX010"]  # the one image of train
@@ -46,7 +46,7 @@ def test_undo_goes_back_run_by_run(tiny: TinySet, capsys):
     lint(tiny, "--fix", "--unsafe-fixes")
     assert lint(tiny, "--undo") == 0 and text(tiny) == between
     assert "1 file as before the last fix run; 1 earlier" in capsys.readouterr().err
-    assert lint(tiny, "--undo") == 0 and text(tiny) == SICK
+    assert lint(tiny, "--undo") == 0 and text(tiny) == FAULTY
     assert lint(tiny, "--undo") == 2
     assert "there is no fix run of" in capsys.readouterr().err
 
@@ -56,12 +56,12 @@ def test_diff_shows_and_writes_nothing(tiny: TinySet, tmp_path: Path, capsys):
     out, err = capsys.readouterr()
     assert "-1 nan 0.5 0.2 0.2\n" in out and "+0 0.5 0.5 0.2 1\n" in out
     assert "would fix 3 findings in 1 file" in err
-    assert text(tiny) == SICK and not (tmp_path / "home").exists()
+    assert text(tiny) == FAULTY and not (tmp_path / "home").exists()
 
 
-def test_only_chosen_rules_are_mended(tiny: TinySet):
+def test_only_chosen_rules_are_fixed(tiny: TinySet):
     assert lint(tiny, "--fix", "--select", "BX007") == 0
-    assert text(tiny) == SICK.replace("1 0.3 0.3 0.1 0.2\n1 nan", "1 nan")
+    assert text(tiny) == FAULTY.replace("1 0.3 0.3 0.1 0.2\n1 nan", "1 nan")
 
 
 def test_options_that_contradict_each_other_are_refused(tiny: TinySet, monkeypatch):

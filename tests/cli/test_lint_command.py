@@ -20,7 +20,7 @@ def _run(*words: str) -> int:
 
 
 @pytest.fixture
-def sick(tmp_path: Path) -> str:
+def faulty(tmp_path: Path) -> str:
     tiny = TinySet(tmp_path / "set")
     tiny.rows("0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n")
     return str(tiny.root)
@@ -32,34 +32,34 @@ def test_a_clean_set_exits_0(tmp_path: Path, capsys):
     assert "No findings in 2 images" in out and err == ""
 
 
-def test_findings_exit_1_and_go_to_stdout(sick: str, capsys):
-    assert _run(sick) == 1
+def test_findings_exit_1_and_go_to_stdout(faulty: str, capsys):
+    assert _run(faulty) == 1
     out, err = capsys.readouterr()
     assert "a.txt:1: BX004 [error]" in out and "Found 1 error" in out and err == ""
 
 
-def test_quiet(sick: str, capsys):
-    assert _run(sick, "--quiet") == 1
+def test_quiet(faulty: str, capsys):
+    assert _run(faulty, "--quiet") == 1
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-def test_json(sick: str, capsys):
-    assert _run(sick, "--output-format", "json") == 1
+def test_json(faulty: str, capsys):
+    assert _run(faulty, "--output-format", "json") == 1
     assert [f["code"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["BX004"]
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_output_file(sick: str, form: str, tmp_path: Path, capsys):
+def test_output_file(faulty: str, form: str, tmp_path: Path, capsys):
     file = tmp_path / "out"
-    assert _run(sick, "--output-format", form, "--output-file", str(file)) == 1
+    assert _run(faulty, "--output-format", form, "--output-file", str(file)) == 1
     assert "BX004" in file.read_text() and "\x1b" not in file.read_text()
     assert capsys.readouterr().out == ""
-    assert _run(sick, "--output-file", str(tmp_path / "none" / "out")) == 2
+    assert _run(faulty, "--output-file", str(tmp_path / "none" / "out")) == 2
     assert "--output-file" in capsys.readouterr().err
 
 
-def test_the_task_reaches_the_rules(sick: str, capsys):
-    assert _run(sick, "--task", "segment", "--quiet") == 1
+def test_the_task_reaches_the_rules(faulty: str, capsys):
+    assert _run(faulty, "--task", "segment", "--quiet") == 1
     assert "FS058 [fatal]" in (told := capsys.readouterr().out) and "explains 2 TX009" in told
 
 

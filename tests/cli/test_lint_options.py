@@ -22,7 +22,7 @@ from yolo_nanfix.cli.commands import lint, rule
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.linting.selection import KEYS
 
-SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
+FAULTY = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
 COMMAND = [sys.executable, "-m", "yolo_nanfix"]
 README = HOOKS.with_name("README.md")
@@ -33,7 +33,7 @@ def tiny(tmp_path: Path, monkeypatch) -> TinySet:
     """BX004 (error) on line 1 and BX006 (warning) on line 3 of one label file, in the current folder."""
     monkeypatch.chdir(tmp_path)
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     return tiny
 
 
@@ -110,7 +110,7 @@ def test_baseline(tiny: TinySet, capsys):
     assert "known.json holds 2 findings" in capsys.readouterr().out
     assert main(["lint", "set", "--baseline", "known.json"]) == 0
     assert "2 findings of the baseline are not shown" in capsys.readouterr().out
-    tiny.rows(SICK + "0 0.2 0.2 0 0.1\n")
+    tiny.rows(FAULTY + "0 0.2 0.2 0 0.1\n")
     assert codes(capsys, "set", "--baseline", "known.json") == ["BX004"]
 
 
@@ -297,7 +297,7 @@ def test_watch_lints_again_after_each_change_and_ends_with_130(tiny: TinySet):
         wait_for(run, log, "Watching", 3)
         assert "not valid YAML" in log.read_text()
         tiny.yaml("train: images/train\nval: images/val\nnames: [cat, dog]\n")
-        tiny.rows(SICK)
+        tiny.rows(FAULTY)
         wait_for(run, log, "BX004", 2)
         (tiny.root / "nanfix.yaml").write_text("lint: {select: [BX006]}")
         wait_for(run, log, "BX006", 3)

@@ -12,7 +12,7 @@ from linting.tiny_set import ROWS, TinySet, encode, picture
 
 from yolo_nanfix.cli.main import main
 
-SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n0 0.5 0.5 0.2 1.005\n" + "".join(
+FAULTY = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n0 0.5 0.5 0.2 1.005\n" + "".join(
     f"{n % 2} 0.{10 + n} 0.5 0.1 0.1\n" for n in range(40)
 )
 """BX004 (unsafe), BX007 (safe), BX006 far out (unsafe) and within 1 % (safe)."""
@@ -22,7 +22,7 @@ SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5
 def tiny(tmp_path: Path, monkeypatch) -> TinySet:
     monkeypatch.chdir(tmp_path)
     tiny = TinySet(tmp_path / "my set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     return tiny
 
 
@@ -31,7 +31,7 @@ def shown(capsys, *words: str, expect: int = 1) -> tuple[str, str]:
     return capsys.readouterr()
 
 
-def test_what_is_marked_and_counted_is_what_the_command_mends(tiny: TinySet, capsys):
+def test_what_is_marked_and_counted_is_what_the_command_fixes(tiny: TinySet, capsys):
     out, _ = shown(capsys, "my set")
     marked = {line.partition(" ")[0].strip(":") for line in out.splitlines() if "] [*] " in line}
     assert marked == {"labels/train/a.txt:3", "labels/train/a.txt:5"}

@@ -62,7 +62,7 @@ def called(capfd):
 
 
 @pytest.fixture
-def sick(tmp_path: Path, monkeypatch) -> TinySet:
+def faulty(tmp_path: Path, monkeypatch) -> TinySet:
     monkeypatch.chdir(tmp_path)
     tiny = TinySet(tmp_path / "set")
     tiny.rows("0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.5 0.2 1.005\n")
@@ -91,7 +91,7 @@ JSON = {
 
 
 @pytest.mark.parametrize("case", JSON)
-def test_stdout_holds_one_document(case: str, sick: TinySet, called):
+def test_stdout_holds_one_document(case: str, faulty: TinySet, called):
     words, code, keys = JSON[case]
     ended, out, err = called(*words, *([] if "--json" in words else ["--json"]))
     assert ended == code, err
@@ -101,7 +101,7 @@ def test_stdout_holds_one_document(case: str, sick: TinySet, called):
         assert err.splitlines()[-1] == f"yolo-nanfix: error: {told['error']}"
 
 
-def test_undo_and_lists_are_documents_too(sick: TinySet, called):
+def test_undo_and_lists_are_documents_too(faulty: TinySet, called):
     called("lint", "set", "--fix")
     assert json.loads(called("lint", "set", "--undo", "--json")[1])["files"] == 1
     assert len(json.loads(called("rule", "--all", "--json")[1])) > 200
@@ -125,14 +125,14 @@ def test_train_keeps_its_log_off_stdout(option: str, tmp_path: Path):
         assert told["guard"] == summary["guard"] and told["metrics"] == summary["metrics"]
 
 
-def test_a_form_for_a_file_beside_the_document(sick: TinySet, called):
+def test_a_form_for_a_file_beside_the_document(faulty: TinySet, called):
     _, out, _ = called("lint", "set", "--json", "--output-format", "sarif", "--output-file", "lint.sarif")
     assert json.loads(out)["findings"] and "runs" in json.loads(Path("lint.sarif").read_text())
     assert "name a file for sarif" in called("lint", "set", "--json", "--output-format", "sarif")[2]
     assert "--watch has no end" in called("lint", "set", "--json", "--watch")[2]
 
 
-def test_an_error_is_one_line_whatever_it_quotes(sick: TinySet, capsys):
+def test_an_error_is_one_line_whatever_it_quotes(faulty: TinySet, capsys):
     assert main(["lint", "x\n::error::\x1b[31m.yaml"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("yolo-nanfix: error: ") and "\x1b" not in line
@@ -168,12 +168,12 @@ def test_a_stdout_that_takes_nothing(to: str, code: int, says: str, option: str)
         (["explain", "rect-validation"], 1),
     ],
 )
-def test_quiet_leaves_the_result(words: list[str], out: int, sick: TinySet, called):
+def test_quiet_leaves_the_result(words: list[str], out: int, faulty: TinySet, called):
     _, shown, err = called(*words, "--quiet")
     assert len(shown.splitlines()) == out and err == ""
 
 
-def test_quiet_fixes_say_what_was_left_and_that_they_wrote(sick: TinySet, called):
+def test_quiet_fixes_say_what_was_left_and_that_they_wrote(faulty: TinySet, called):
     _, out, err = called("lint", "set", "--fix", "--quiet")
     assert "BX004" in out and err == "1 file changed; --undo takes it back\n"
     assert called("lint", "set", "--fix", "--quiet")[2] == ""  # nothing was left to write
@@ -192,7 +192,7 @@ def test_every_command_has_the_common_options(command: str, capsys):
 
 
 @pytest.mark.parametrize("words", [["lint", "set"], ["rule", "BX004"]])
-def test_nothing_is_drawn_or_coloured_in_a_pipe(words: list[str], sick: TinySet):
+def test_nothing_is_drawn_or_coloured_in_a_pipe(words: list[str], faulty: TinySet):
     out = piped(*words).stdout
     assert not BOX.search(out) and "\x1b" not in out
     forced = piped(*words, FORCE_COLOR="1")
@@ -200,7 +200,7 @@ def test_nothing_is_drawn_or_coloured_in_a_pipe(words: list[str], sick: TinySet)
     assert re.sub(r"\x1b\[[\d;]*m", "", forced.stdout) == out
 
 
-def test_a_terminal_gets_a_frame_and_colours(sick: TinySet):
+def test_a_terminal_gets_a_frame_and_colours(faulty: TinySet):
     shown = on_terminal("lint", "set")
     text = SEQUENCE.sub("", shown)
     assert "╭─ yolo-nanfix lint ─" in text and "╰─" in text and COLOUR.search(shown)

@@ -1,4 +1,4 @@
-"""Which images and rows are guilty, asked of a step that is a function here; and where label rows come from."""
+"""Which images and rows are faulty, asked of a step that is a function here; and where label rows come from."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def numbers(part):
 
 
 @given(st.sets(st.integers(0, COUNT - 1), max_size=COUNT), st.booleans())
-def test_all_guilty_images_are_found_unless_they_are_most(guilty, by_suspicion):
+def test_all_faulty_images_are_found_unless_they_are_most(faulty, by_suspicion):
     asked = []
 
     def fails(part):
         asked.append(len(part["img"]))
-        return bool(numbers(part) & guilty)
+        return bool(numbers(part) & faulty)
 
-    seen = bisect(batch(), sorted(guilty) if by_suspicion else (), (), fails)
-    few = len(guilty) <= COUNT // 2 or (by_suspicion and len(guilty) < COUNT)
-    assert seen.images == (tuple(sorted(guilty)) if few else ())
-    assert seen.by_labels is (False if guilty and few else None)
+    seen = bisect(batch(), sorted(faulty) if by_suspicion else (), (), fails)
+    few = len(faulty) <= COUNT // 2 or (by_suspicion and len(faulty) < COUNT)
+    assert seen.images == (tuple(sorted(faulty)) if few else ())
+    assert seen.by_labels is (False if faulty and few else None)
     assert sum(asked) <= 5 * COUNT + 2
 
 
 @given(st.integers(0, 2 * COUNT - 1), st.booleans())
-def test_the_guilty_row_is_found(row, odd):
+def test_the_faulty_row_is_found(row, odd):
     seen = bisect(batch(), (), (row,) if odd else (), lambda part: row in part["cls"].view(-1).long().tolist())
     assert (seen.images, seen.by_labels, seen.rows) == ((row // 2,), True, (row,))
 
@@ -89,7 +89,7 @@ def test_polygons_are_traced_by_the_box_around_them():
     assert [o.place for o in label_lines.origins(ROWS, (0,), sources)] == ["a.txt:1"]
 
 
-def test_the_row_that_is_sick_itself_comes_first():
+def test_the_row_that_is_faulty_itself_comes_first():
     sources = [source("a", "1 0.3 0.3 0.2 0.2", "0 0.6 0.6 inf 0.1"), source("b")]
     assert [o.place for o in label_lines.origins(ROWS, (0,), sources)] == ["a.txt:2"]
 
@@ -99,7 +99,7 @@ def test_a_file_that_does_not_match_is_named_without_a_line():
     assert [o.place for o in label_lines.origins(ROWS, (0,), sources)] == ["a.txt"]
 
 
-def test_the_mosaic_parent_with_the_sick_row_is_named(tmp_path):
+def test_the_mosaic_parent_with_the_faulty_row_is_named(tmp_path):
     for name, text in (("c", "0 0.5 0.5 0.1 0.1\n"), ("d", "0 0.5 0.5 0.1 0.1\n1 0.5 0.5 1e20 0.1\n")):
         (tmp_path / "labels").mkdir(exist_ok=True)
         (tmp_path / "labels" / f"{name}.txt").write_text(text)
@@ -108,7 +108,7 @@ def test_the_mosaic_parent_with_the_sick_row_is_named(tmp_path):
     assert found == label_lines.Origin(f"{tmp_path / 'labels' / 'd.txt'}:2", parents[2])
 
 
-def test_a_mosaic_without_a_sick_row_names_no_line():
+def test_a_mosaic_without_a_faulty_row_names_no_line():
     assert (
         label_lines.origins(ROWS, (0,), [source("a", "3 0.9 0.9 0.1 0.1", parents=["images/c.jpg"]), source("b")]) == ()
     )

@@ -81,7 +81,7 @@ def spoil(incident, **changes):
     return Incident(facts, {**tensors, **changes.pop("tensors", {})})
 
 
-SICK = {
+FAULTY = {
     "weight shape": ({"tensors": {"model.model.0.conv.weight": torch.zeros(1, 3, 3, 3)}}, "has the shape (1, 3, 3, 3)"),
     "extra weight": ({"tensors": {"model.odd": torch.zeros(1)}}, "'odd' has no place"),
     "image shape": ({"tensors": {"batch.img": torch.zeros(3, 8)}}, "batch.img must be a float tensor"),
@@ -101,9 +101,9 @@ SICK = {
 }
 
 
-@pytest.mark.parametrize("name", SICK)
+@pytest.mark.parametrize("name", FAULTY)
 def test_an_incident_that_does_not_fit_is_refused_in_one_line(name, incident, tmp_path, capsys):
-    changes, said = SICK[name]
+    changes, said = FAULTY[name]
     spoil(incident, **{k: dict(v) for k, v in changes.items()}).save(tmp_path / "a.safetensors")
     assert main(["diagnose", str(tmp_path / "a.safetensors")]) == 2
     error = capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_healthy_steps_blame_nobody(bench):
         assert verdict.reproduced
 
 
-def test_two_sick_images_are_both_named(bench):
+def test_two_faulty_images_are_both_named(bench):
     setup = bench("yolov8n")
     fault = injections.Fault(setup, setup.model(), setup.batch(random.Random(0)))
     for image in (0, 2):

@@ -42,7 +42,7 @@ def test_a_healthy_rtdetr_is_not_blamed_for_its_infinite_anchors(rtdetr, bench):
     assert verdict.cause is Cause.NONDETERMINISTIC and verdict.reproduced
 
 
-def test_a_sick_weight_in_its_decoder_is_named_not_the_anchors(rtdetr, bench):
+def test_a_faulty_weight_in_its_decoder_is_named_not_the_anchors(rtdetr, bench):
     model, batch = copy.deepcopy(rtdetr[0]), rtdetr[1]
     model.model[-1].decoder.layers[1].linear1.weight.data[0, 0] = float("nan")
     verdict = examine(incident_of(model, batch), model)

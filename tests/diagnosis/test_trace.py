@@ -82,7 +82,7 @@ def test_a_gradient_that_goes_bad_is_traced_to_module_and_line():
 
 
 @pytest.mark.parametrize("name", ("conv.weight", "conv.bias", "norm.weight", "norm.running_mean"))
-def test_a_sick_weight_is_named_with_the_operation_that_reads_it(name):
+def test_a_faulty_weight_is_named_with_the_operation_that_reads_it(name):
     def poison(model):
         model.state_dict()[name][0] = float("nan")
 

@@ -104,14 +104,14 @@ def test_cause_and_confidence(name):
 
 
 def test_data_comes_before_state_and_state_before_precision():
-    sick = replace(CLEAN, pixels={0: "1 pixel values not finite"}, state=("w",))
+    faulty = replace(CLEAN, pixels={0: "1 pixel values not finite"}, state=("w",))
     facts = {**FACTS, "precision": "float16"}
-    given = evidence(facts=facts, scan=sick, outcome=failed("batch.img"), healthy_in_float32=True)
+    given = evidence(facts=facts, scan=faulty, outcome=failed("batch.img"), healthy_in_float32=True)
     assert decide(given).cause is Cause.DATA
-    assert decide(replace(given, scan=replace(sick, pixels={}))).cause is Cause.STATE
+    assert decide(replace(given, scan=replace(faulty, pixels={}))).cause is Cause.STATE
 
 
-def test_without_time_to_ask_image_by_image_those_that_look_sick_are_named():
+def test_without_time_to_ask_image_by_image_those_that_look_faulty_are_named():
     verdict = decide(CASES["pixels"][0])
     assert (verdict.images, verdict.tensor) == (("b.jpg",), "batch.img")
 
@@ -144,8 +144,8 @@ def test_growth_and_rise():
 
 
 def test_settings_are_named_before_what_they_ruin():
-    sick = {"group": 1, "name": "weight_decay", "value": "nan", "epoch": 2, "step": 8}
-    verdict = decide(evidence(groups=scans.OptimizerGroups(non_finite=(sick,)), scan=replace(CLEAN, state=("w",))))
+    faulty = {"group": 1, "name": "weight_decay", "value": "nan", "epoch": 2, "step": 8}
+    verdict = decide(evidence(groups=scans.OptimizerGroups(non_finite=(faulty,)), scan=replace(CLEAN, state=("w",))))
     assert (verdict.cause, verdict.tensor) == (Cause.SETTING, "optimizer.groups.1.weight_decay")
     assert "weight decay of optimizer group 1 is nan since step 8 (epoch 2)" in verdict.summary
     odd = scans.groups({"groups": [{"lr": 0.01, "weight_decay": 1e8}, {"lr": 0.01, "weight_decay": 0.0005}]})
@@ -217,15 +217,15 @@ MAPS = replace(CLEAN, maps={1: "masks"})
 
 
 @pytest.mark.parametrize(
-    ("on_disk", "guilty", "cause", "images"),
+    ("on_disk", "faulty", "cause", "images"),
     [
         ("finite", (1,), Cause.DEFINITION, ("b.jpg",)),
         ("not-finite", (1,), Cause.LABEL, ("b.jpg",)),
         ("finite", (), Cause.NUMERICS, ()),
     ],
 )
-def test_a_mask_is_blamed_if_its_image_alone_fails_and_the_file_if_it_is_so_on_disk(on_disk, guilty, cause, images):
+def test_a_mask_is_blamed_if_its_image_alone_fails_and_the_file_if_it_is_so_on_disk(on_disk, faulty, cause, images):
     facts = {**FACTS, "sources": [{"on_disk": "finite"}, {"on_disk": on_disk}]}
-    verdict = decide(evidence(facts=facts, scan=MAPS, outcome=failed(), bisection=Bisection(guilty)))
+    verdict = decide(evidence(facts=facts, scan=MAPS, outcome=failed(), bisection=Bisection(faulty)))
     assert (verdict.cause, verdict.images) == (cause, images)
-    assert ("masks" in verdict.summary) is bool(guilty)
+    assert ("masks" in verdict.summary) is bool(faulty)

@@ -105,9 +105,9 @@ def test_nothing_of_the_user_s_is_written_and_nothing_stays_patched(tmp_path, mo
 
 def test_batches_that_are_not_finite_are_left_out_and_named(tmp_path):
     data = make_dataset(tmp_path / "set", n_train=8, n_val=2, size=(128, 128), seed=1)
-    sick = plant(data.parent, "nan_pixels", index=3).with_suffix(".jpg").name
+    faulty = plant(data.parent, "nan_pixels", index=3).with_suffix(".jpg").name
     report = lr_find(data, optimizer="SGD", steps=12, min_lr=1e-3, **TINY)
-    assert report.batches_left_out >= 3 and sick in {Path(file).name for file in report.left_out}
+    assert report.batches_left_out >= 3 and faulty in {Path(file).name for file in report.left_out}
     assert report.suggestion.diverged_at is None or report.suggestion.diverged_at > 0.03
 
 

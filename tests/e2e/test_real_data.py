@@ -42,11 +42,11 @@ def test_stock_raises_after_four_epochs_of_nan(data, tmp_path, shared):
     assert isinstance(stock.error, RuntimeError) and "NaN persisted for 4 epochs" in str(stock.error)
 
 
-def test_ours_drops_two_micro_batches_with_the_sick_image_then_leaves_it_out(data, tmp_path, shared, capsys):
+def test_ours_drops_two_micro_batches_with_the_faulty_image_then_leaves_it_out(data, tmp_path, shared, capsys):
     code, report = ours(data, tmp_path, shared, "--on-fatal", "ignore")
     assert code == 0 and report["healthy"]
     dropped = [e for e in report["guard"]["events"] if e["point"] == "after-loss"]
-    epochs = [e["epoch"] for e in dropped]  # in those between, augmentation cut the sick pixels away
+    epochs = [e["epoch"] for e in dropped]  # in those between, augmentation cut the faulty pixels away
     assert epochs[0] == 1 and len(epochs) == report["guard"]["dropped_micro_batches"] == 2
     assert [Path(f).name for f in report["guard"]["quarantined"]] == [TRAIN]
     assert report["guard"]["quarantined_samples"] == 5 - epochs[1]  # once in each of the epochs that are left

@@ -53,13 +53,13 @@ def losses(run: Path) -> str:
 
 
 def test_stock_dies_of_the_image_and_ours_trains_as_if_it_were_not_there(healthy, tmp_path):
-    sick = tmp_path / "sick"
-    shutil.copytree(healthy, sick)
-    file = spoil(sick)
+    faulty = tmp_path / "faulty"
+    shutil.copytree(healthy, faulty)
+    file = spoil(faulty)
     with lab.bare():
-        assert lab.train(sick, tmp_path / "dies", **WORDS, task="classify").error is not None
+        assert lab.train(faulty, tmp_path / "dies", **WORDS, task="classify").error is not None
         assert lab.train(healthy, tmp_path / "stock", **WORDS, task="classify").error is None
-    run = train(sick, tmp_path / "ours")
+    run = train(faulty, tmp_path / "ours")
     assert run.healthy and [f["code"] for f in run.summary["quarantined"][str(file)]] == ["IM009"]
     assert run.summary["lint"]["task"] == "classify" and run.summary["not_linted"] == ""
     assert losses(tmp_path / "ours") == losses(tmp_path / "stock")

@@ -26,7 +26,7 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def sick(tmp_path_factory):
+def faulty(tmp_path_factory):
     """Sixteen train images, one of them shadowed by a float array with NaN pixels."""
     data = make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
     plant(data.parent, "nan_pixels", index=5)
@@ -46,16 +46,16 @@ def report(tmp_path):
     return json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
 
 
-def test_stock_dies_of_it(sick, tmp_path, unpatched):
+def test_stock_dies_of_it(faulty, tmp_path, unpatched):
     with lab.bare():
-        stock = lab.train(sick, tmp_path / "run", epochs=6, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
+        stock = lab.train(faulty, tmp_path / "run", epochs=6, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
     assert isinstance(stock.error, RuntimeError) and "NaN persisted" in str(stock.error)
     assert lab.is_zeroed(lab.checkpoint(stock.trainer.last))
 
 
-def test_by_default_the_image_is_left_out_and_nothing_is_lost(sick, tmp_path, capsys, unpatched):
-    before = tree(sick.parent)
-    assert train(sick, tmp_path) == 0
+def test_by_default_the_image_is_left_out_and_nothing_is_lost(faulty, tmp_path, capsys, unpatched):
+    before = tree(faulty.parent)
+    assert train(faulty, tmp_path) == 0
     out = capsys.readouterr().out
     assert "too early to tell whether it learns: 0 of 8 micro-batches dropped, 1 image left out" in out
     assert "0005.jpg: IM011" in out
@@ -67,47 +67,47 @@ def test_by_default_the_image_is_left_out_and_nothing_is_lost(sick, tmp_path, ca
     assert {p["state"] for p in summary["patches"].values()} <= {"on", "not-needed", "fixed"}
     assert set(summary["paths"]) == {"save_dir", "last", "best", "results", "steps", "report", "page"}
     assert summary["metrics"]["metrics/mAP50(B)"] >= 0
-    assert tree(sick.parent) == before
+    assert tree(faulty.parent) == before
     assert yolo_nanfix.status().guard is None  # the command leaves nothing patched behind
 
 
-def test_ignore_trains_on_it_and_drops_exactly_its_micro_batches(sick, tmp_path, unpatched):
-    assert train(sick, tmp_path, "--on-fatal", "ignore") == 0
+def test_ignore_trains_on_it_and_drops_exactly_its_micro_batches(faulty, tmp_path, unpatched):
+    assert train(faulty, tmp_path, "--on-fatal", "ignore") == 0
     summary = report(tmp_path)
     assert summary["guard"]["dropped_micro_batches"] == 2  # one an epoch
     for event in summary["guard"]["events"]:
         assert [Path(s["file"]).name for s in event["sources"] if s["suspect"]] == ["0005.jpg"]
 
 
-def test_stop_does_not_train(sick, tmp_path, capsys, unpatched):
-    assert train(sick, tmp_path, "--on-fatal", "stop") == 1
+def test_stop_does_not_train(faulty, tmp_path, capsys, unpatched):
+    assert train(faulty, tmp_path, "--on-fatal", "stop") == 1
     assert not (tmp_path / "run").exists()
     assert "The run was stopped" in capsys.readouterr().out
 
 
-def test_dry_run_says_what_it_would_do_and_writes_nothing(sick, tmp_path, capsys, unpatched):
-    before = tree(sick.parent)
-    assert train(sick, tmp_path, "--dry-run") == 0
+def test_dry_run_says_what_it_would_do_and_writes_nothing(faulty, tmp_path, capsys, unpatched):
+    before = tree(faulty.parent)
+    assert train(faulty, tmp_path, "--dry-run") == 0
     out = capsys.readouterr().out
     assert "Dry run: training would start" in out and "0005.jpg" in out
-    assert list(tmp_path.iterdir()) == [] and tree(sick.parent) == before
+    assert list(tmp_path.iterdir()) == [] and tree(faulty.parent) == before
 
 
-def test_the_python_call_gives_the_same_as_a_value(sick, tmp_path, unpatched):
+def test_the_python_call_gives_the_same_as_a_value(faulty, tmp_path, unpatched):
     words = dict(word.split("=") for word in TINY)
     typed = {k: yaml.safe_load(v) for k, v in words.items()}
-    run = yolo_nanfix.train(sick, on_fatal="stop", project=str(tmp_path), name="run", **typed)
+    run = yolo_nanfix.train(faulty, on_fatal="stop", project=str(tmp_path), name="run", **typed)
     assert (run.outcome, run.healthy, run.exit_code) == ("stopped", False, 1)
     assert "IM011" in run.reasons[0]
 
 
-def test_too_many_bad_batches_end_with_exit_code_1_and_a_report(sick, tmp_path, capsys, unpatched):
+def test_too_many_bad_batches_end_with_exit_code_1_and_a_report(faulty, tmp_path, capsys, unpatched):
     for index in range(16):
-        plant(sick.parent, "nan_pixels", index=index)
+        plant(faulty.parent, "nan_pixels", index=index)
     try:
-        assert train(sick, tmp_path, "--on-fatal", "ignore", "--max-bad-in-a-row", "3") == 1
+        assert train(faulty, tmp_path, "--on-fatal", "ignore", "--max-bad-in-a-row", "3") == 1
     finally:
-        for array in (sick.parent / "images" / "train").glob("*.npy"):
+        for array in (faulty.parent / "images" / "train").glob("*.npy"):
             if array.stem != "0005":
                 array.unlink()
     out = capsys.readouterr().out
@@ -138,7 +138,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_clear_error_with_exit_code_2_and_nothing_written(case, sick, tmp_path, capsys, unpatched):
+def test_bad_input_is_one_clear_error_with_exit_code_2_and_nothing_written(case, faulty, tmp_path, capsys, unpatched):
     (tmp_path / "broken.yaml").write_text("train: [images\nval: x", encoding="utf-8")
     (tmp_path / "empty.yaml").write_text("names: [a]\n", encoding="utf-8")
     (tmp_path / "file").write_text("not a folder")
@@ -147,7 +147,7 @@ def test_bad_input_is_one_clear_error_with_exit_code_2_and_nothing_written(case,
     (tmp_path / "hollow" / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [a]\n")
     before = sorted(tmp_path.rglob("*"))
     words, says = BAD[case]
-    assert main([word.format(tmp=tmp_path, data=sick) for word in words]) == 2
+    assert main([word.format(tmp=tmp_path, data=faulty) for word in words]) == 2
     error = capsys.readouterr().err
     assert says in error and "Traceback" not in error
     assert sorted(tmp_path.rglob("*")) == before
@@ -164,7 +164,7 @@ def test_wrong_flags_have_exit_code_2(capsys):
     assert main([]) == 2
 
 
-def begun(sick, tmp_path, *before):
+def begun(faulty, tmp_path, *before):
     """A training of 3000 epochs, after its first one."""
     command = [
         *before,
@@ -172,7 +172,7 @@ def begun(sick, tmp_path, *before):
         "-m",
         "yolo_nanfix",
         "train",
-        str(sick),
+        str(faulty),
         *[w for w in TINY if "epochs" not in w],
     ]
     words = ["epochs=3000", f"project={tmp_path}", "name=run", "exist_ok=True"]
@@ -199,8 +199,8 @@ def left(run):
     return {path.name for path in run.rglob("*")}
 
 
-def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
-    process = begun(sick, tmp_path)
+def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(faulty, tmp_path):
+    process = begun(faulty, tmp_path)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, output[-2000:]
@@ -210,8 +210,8 @@ def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
     assert left(tmp_path / "run") <= WHOLE
 
 
-def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(sick, tmp_path):
-    process = begun(sick, tmp_path, "bash", "-c", "trap '' INT; exec \"$@\"", "bash")
+def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(faulty, tmp_path):
+    process = begun(faulty, tmp_path, "bash", "-c", "trap '' INT; exec \"$@\"", "bash")
     rows = tmp_path / "run" / "results.csv"
     process.send_signal(signal.SIGINT)
     for _ in range(3):  # epochs that begin after it
@@ -227,12 +227,12 @@ def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(si
     assert lab.not_finite(lab.checkpoint(tmp_path / "run/weights/last.pt").values()) == 0
 
 
-def test_a_training_of_your_own_keeps_its_signals(sick, tmp_path, unpatched):
+def test_a_training_of_your_own_keeps_its_signals(faulty, tmp_path, unpatched):
     """A library takes none: what stands in a process stays, in the loop and after it."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before, seen = [signal.getsignal(number) for number in numbers], []
     look = {"on_train_batch_end": lambda trainer: seen.append([signal.getsignal(number) for number in numbers])}
     with yolo_nanfix.patched():
-        assert lab.train(sick, tmp_path / "run", epochs=1, callbacks=look).error is None
+        assert lab.train(faulty, tmp_path / "run", epochs=1, callbacks=look).error is None
     assert seen and all(handlers == before for handlers in seen)
     assert [signal.getsignal(number) for number in numbers] == before

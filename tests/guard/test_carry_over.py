@@ -43,19 +43,19 @@ with yolo_nanfix.patched(diagnose=False):
 
 
 @pytest.fixture(scope="module")
-def sick(tmp_path_factory):
+def faulty(tmp_path_factory):
     data = make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
     plant(data.parent, "nan_pixels", index=5)
     return data
 
 
 @pytest.fixture(scope="module")
-def killed(sick, tmp_path_factory):
+def killed(faulty, tmp_path_factory):
     """The folder of a run of 4 epochs that was killed in the third, after it had left an image out."""
     folder = tmp_path_factory.mktemp("killed") / "run"
     here = Path(lab.__file__).parent
     path = os.pathsep.join([str(here), str(here.parent / "scripts"), str(here.parent)])
-    command = [sys.executable, "-c", KILLED, str(sick), str(folder)]
+    command = [sys.executable, "-c", KILLED, str(faulty), str(folder)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     return folder
@@ -65,19 +65,19 @@ def report(folder):
     return json.loads((folder / "yolo-nanfix.json").read_text())
 
 
-def resume(sick, folder):
+def resume(faulty, folder):
     with yolo_nanfix.patched(diagnose=False), lab.said() as messages:
-        again = lab.train(sick, folder, model=str(folder / "weights" / "last.pt"), resume=True)
+        again = lab.train(faulty, folder, model=str(folder / "weights" / "last.pt"), resume=True)
     assert again.error is None, again.error
     return report(folder), [m for m in messages if "yolo-nanfix" in m]
 
 
-def test_after_a_kill_the_report_covers_the_whole_run_and_the_image_stays_out(sick, killed, unpatched):
+def test_after_a_kill_the_report_covers_the_whole_run_and_the_image_stays_out(faulty, killed, unpatched):
     folder = killed.parent / "resumed"
     shutil.copytree(killed, folder)
     last = folder / "weights" / "last.pt"
     moved(last, folder)
-    told, _ = resume(sick, folder)
+    told, _ = resume(faulty, folder)
     guard = told["guard"]
     assert (guard["micro_batches"], guard["dropped_micro_batches"]) == (16, 2)
     assert guard["steps_taken"] + guard["steps_refused"] == 16 and guard["resumed_after_epochs"] == [2]
@@ -87,19 +87,19 @@ def test_after_a_kill_the_report_covers_the_whole_run_and_the_image_stays_out(si
     assert not (folder / STATE_NAME).exists(), "a run that came to its end cannot be resumed"
 
 
-def test_a_run_that_begins_anew_in_the_folder_inherits_nothing(sick, killed, unpatched):
+def test_a_run_that_begins_anew_in_the_folder_inherits_nothing(faulty, killed, unpatched):
     folder = killed.parent / "anew"
     shutil.copytree(killed, folder)
     assert (folder / STATE_NAME).exists()
     with yolo_nanfix.patched(diagnose=False):
-        anew = lab.train(sick, folder, epochs=1, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
+        anew = lab.train(faulty, folder, epochs=1, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
     assert anew.error is None
     guard = report(folder)["guard"]
     assert (guard["micro_batches"], guard["dropped_micro_batches"], guard["quarantined"]) == (4, 1, [])
     assert guard["resumed_after_epochs"] == [] and guard["epochs_unknown"] == 0
 
 
-def test_a_state_of_another_run_is_said_and_ignored(sick, killed, unpatched):
+def test_a_state_of_another_run_is_said_and_ignored(faulty, killed, unpatched):
     """The same folder, but its results are those of a later run without yolo-nanfix."""
     folder = killed.parent / "other"
     shutil.copytree(killed, folder)
@@ -108,7 +108,7 @@ def test_a_state_of_another_run_is_said_and_ignored(sick, killed, unpatched):
     lines = results.read_text().splitlines()
     lines[1] = lines[1].replace("1,", "1,9", 1)
     results.write_text("\n".join(lines) + "\n")
-    told, messages = resume(sick, folder)
+    told, messages = resume(faulty, folder)
     assert any(f"{STATE_NAME} is ignored" in m and "of another run" in m for m in messages)
     assert told["guard"]["epochs_unknown"] == 2 and told["guard"]["micro_batches"] == 8
     assert any(lost["kind"] == "earlier-part" for lost in told["lost"])
@@ -123,7 +123,7 @@ def moved(last, folder):
     torch.save(saved, last)
 
 
-def test_images_that_lint_left_out_stay_out_of_a_run_that_is_resumed_without_it(sick, tmp_path, unpatched):
+def test_images_that_lint_left_out_stay_out_of_a_run_that_is_resumed_without_it(faulty, tmp_path, unpatched):
     def fail(trainer):
         raise ValueError("the power went")
 
@@ -134,10 +134,10 @@ def test_images_that_lint_left_out_stay_out_of_a_run_that_is_resumed_without_it(
     default_callbacks["on_model_save"].append(fail)
     try:
         with pytest.raises(ValueError, match="the power went"):
-            yolo_nanfix.train(sick, project=str(tmp_path), name="run", exist_ok=True, **words, **quiet)
+            yolo_nanfix.train(faulty, project=str(tmp_path), name="run", exist_ok=True, **words, **quiet)
     finally:
         default_callbacks["on_model_save"].remove(fail)
-    told, _ = resume(sick, tmp_path / "run")
+    told, _ = resume(faulty, tmp_path / "run")
     assert [Path(image).name for image in told["quarantined"]] == ["0005.jpg"]
     assert told["guard"]["dropped_micro_batches"] == 0 and told["guard"]["micro_batches"] == 8
     (left_out,) = [lost for lost in told["lost"] if lost["kind"] == "images"]

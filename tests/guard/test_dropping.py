@@ -89,7 +89,7 @@ def test_dropping_leaves_every_bit_of_state_as_it_was(scaler, optimizer, data, t
 
 
 def test_good_gradients_of_the_window_stay(data, tmp_path, unpatched):
-    """With four micro-batches to a step and the third sick, the step uses the other three."""
+    """With four micro-batches to a step and the third faulty, the step uses the other three."""
     grads = []
 
     class Watched(lab.poisoned("detect", {(0, 2)})):

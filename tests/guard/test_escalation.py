@@ -27,7 +27,7 @@ def report(result):
 def nan_gradient_at(step):
     """A user's trainer in which one backward pass gives NaN gradients although the loss is finite."""
 
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         backwards = 0
 
         def optimizer_step(self):
@@ -36,7 +36,7 @@ def nan_gradient_at(step):
                 next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
             super().optimizer_step()
 
-    return Sick
+    return Faulty
 
 
 def test_a_nan_gradient_with_a_finite_loss_ruins_stock_but_not_ours(data, tmp_path, unpatched):
@@ -81,13 +81,13 @@ def test_a_grad_scaler_is_left_to_skip_by_itself(data, tmp_path, unpatched):
 
 
 def test_a_scaler_that_skips_for_ever_makes_the_run_leave_float16_before_its_scale_is_zero(data, tmp_path, unpatched):
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         def optimizer_step(self):
             next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
             super().optimizer_step()
 
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", trainer=Sick, scaler=True, epochs=12)
+        ours = lab.train(data, tmp_path / "ours", trainer=Faulty, scaler=True, epochs=12)
     assert isinstance(ours.error, TooManyBadBatches) and "10 bad micro-batches in a row" in str(ours.error)
     assert report(ours)["guard"]["events_by_check"] == {"loss-scale": 1, "gradient": 10}
     assert report(ours)["guard"]["steps_skipped_by_grad_scaler"] == 12
@@ -98,14 +98,14 @@ def test_a_scaler_that_skips_for_ever_makes_the_run_leave_float16_before_its_sca
 def test_gradients_that_stay_nan_stop_the_run_at_the_limit(data, tmp_path, unpatched):
     """Every loss is finite, so only the steps tell: without a limit the run would go on and learn nothing."""
 
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         def optimizer_step(self):
             if self.epoch:
                 next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
             super().optimizer_step()
 
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=12)
+        ours = lab.train(data, tmp_path / "ours", trainer=Faulty, epochs=12)
     assert isinstance(ours.error, TooManyBadBatches) and "10 bad micro-batches in a row" in str(ours.error)
     assert report(ours)["guard"]["dropped_micro_batches"] == 10
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
@@ -133,7 +133,7 @@ def test_good_batches_between_bad_ones_do_not_stop_the_run(data, tmp_path, unpat
     assert report(ours)["guard"]["dropped_micro_batches"] == 6
 
 
-def test_a_poisoned_ema_is_mended_before_it_is_saved(data, tmp_path, unpatched):
+def test_a_poisoned_ema_is_fixed_before_it_is_saved(data, tmp_path, unpatched):
     def poison(validator):
         if validator.training and holder[0].epoch == 1:
             next(holder[0].ema.ema.parameters()).data.fill_(float("nan"))
@@ -151,7 +151,7 @@ def test_a_poisoned_ema_is_mended_before_it_is_saved(data, tmp_path, unpatched):
 
 
 def test_a_checkpoint_that_would_be_poisoned_is_not_written(data, tmp_path, unpatched):
-    """Without snapshots, BatchNorm that a user's callback ruins just before the save cannot be mended."""
+    """Without snapshots, BatchNorm that a user's callback ruins just before the save cannot be fixed."""
     kept = {}
 
     def poison(validator):
@@ -199,7 +199,7 @@ def test_without_snapshots_such_weights_stop_the_run(data, tmp_path, unpatched):
     assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
 
 
-def with_sick_val_image(data, root, number=1):
+def with_faulty_val_image(data, root, number=1):
     """A copy of the dataset in which one val image has a NaN pixel, in a float array beside it."""
     shutil.copytree(data.parent, root)
     image, _ = paths(root, "val", number)
@@ -210,14 +210,14 @@ def with_sick_val_image(data, root, number=1):
 
 
 @pytest.mark.parametrize("batch", [*matrix(4), 1])
-def test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, tmp_path, unpatched):
-    sick, image = with_sick_val_image(data, tmp_path / "set")
+def test_a_faulty_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, tmp_path, unpatched):
+    faulty, image = with_faulty_val_image(data, tmp_path / "set")
     quiet = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "batch": batch, "nbs": batch, "epochs": 1}
     with lab.bare():
-        stock = lab.train(sick, tmp_path / "stock", **quiet)
+        stock = lab.train(faulty, tmp_path / "stock", **quiet)
     assert stock.rows()[0]["val/box_loss"] == "nan"
     with yolo_nanfix.patched():
-        ours = lab.train(sick, tmp_path / "ours", **quiet)
+        ours = lab.train(faulty, tmp_path / "ours", **quiet)
         events = report(ours)["guard"]["events"]
         assert [e["checks"] for e in events] == [
             ["val-predictions"],
@@ -240,7 +240,7 @@ def test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, t
 
 
 def test_a_micro_batch_that_upstream_drops_itself_leaves_no_poison_in_batchnorm(data, tmp_path, unpatched):
-    """Out of memory in the middle of a sick forward pass: Ultralytics halves the batch and starts the epoch again."""
+    """Out of memory in the middle of a faulty forward pass: Ultralytics halves the batch and starts the epoch again."""
 
     def run(path):
         def out_of_memory(model, inputs, output):

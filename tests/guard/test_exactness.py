@@ -19,7 +19,7 @@ def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
 
 
-class SickBackward:
+class FaultyBackward:
     """A user's loss: finite, with a gradient that is not, in one micro-batch."""
 
     def __init__(self, stock, trainer):
@@ -41,7 +41,7 @@ def trainer_that_is_hit(how, before):
             batch = super().preprocess_batch(batch)
             criterion = getattr(self.model, "criterion", None)
             if how == "backward" and self.seen == (1, 2):
-                self.model.criterion = SickBackward(criterion, self)
+                self.model.criterion = FaultyBackward(criterion, self)
             if how == "backward" and self.seen == (1, 3):
                 self.model.criterion = criterion.stock
             if self.seen == (1, 2):

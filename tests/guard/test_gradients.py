@@ -39,7 +39,7 @@ def test_what_is_added_afterwards_is_bit_for_bit_what_autograd_accumulates():
         assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), wanted, strict=True))
 
 
-def test_a_sick_one_is_dropped_alone_and_leaves_no_trace():
+def test_a_faulty_one_is_dropped_alone_and_leaves_no_trace():
     model = net()
     gradients = Gradients(list(model.parameters()))
     for i, x in enumerate(inputs()):

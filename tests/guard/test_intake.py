@@ -79,7 +79,7 @@ def test_augmentation_that_yields_nan_costs_its_sample_and_blames_no_file(data, 
 
 @pytest.mark.parametrize("key", ["img", "bboxes"])
 def test_nan_that_the_trainers_own_code_makes_blames_no_file(key, data, tmp_path):
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         def preprocess_batch(self, batch):
             batch = super().preprocess_batch(batch)
             for i, file in enumerate(batch["im_file"]):
@@ -89,7 +89,7 @@ def test_nan_that_the_trainers_own_code_makes_blames_no_file(key, data, tmp_path
             return batch
 
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=4)
+        ours = lab.train(data, tmp_path / "ours", trainer=Faulty, epochs=4)
     assert ours.error is None
     assert (guard(ours)["dropped_micro_batches"], guard(ours)["quarantined"]) == (4, [])
     (verdict,) = guard(ours)["verdicts"]
@@ -97,7 +97,7 @@ def test_nan_that_the_trainers_own_code_makes_blames_no_file(key, data, tmp_path
     assert "preprocess_batch" in verdict["advice"][0] and not verdict["labels"]
 
 
-def test_a_mosaic_blames_the_file_that_is_sick_on_disk_and_no_other(data, tmp_path):
+def test_a_mosaic_blames_the_file_that_is_faulty_on_disk_and_no_other(data, tmp_path):
     import cv2
 
     shutil.copytree(data.parent, tmp_path / "set")
@@ -119,10 +119,10 @@ def test_a_mosaic_blames_the_file_that_is_sick_on_disk_and_no_other(data, tmp_pa
 
                 def apply_image(labels, params=None):
                     parts = [labels, *labels["mix_labels"]]
-                    sick = any(not np.isfinite(part["img"]).all() for part in parts)
+                    faulty = any(not np.isfinite(part["img"]).all() for part in parts)
                     labels = draw(labels, params)
                     labels["img"] = labels["img"].astype(np.float32)
-                    labels["img"][40:80, 40:80] = NAN if sick else 0
+                    labels["img"][40:80, 40:80] = NAN if faulty else 0
                     return labels
 
                 mosaic.apply_image = apply_image
@@ -252,7 +252,7 @@ def test_a_class_folder_that_the_model_does_not_know(data, tmp_path):
 
 def test_a_batch_that_quarantine_leaves_with_one_image_is_filled_up(data, tmp_path):
     """At this size a layer has one pixel a channel, so that BatchNorm refuses a batch of one image."""
-    sick = lab.with_nan_pixels(data, tmp_path / "set", [5])
+    faulty = lab.with_nan_pixels(data, tmp_path / "set", [5])
     sizes = []
 
     class Looks(lab.trainer_class("detect")):
@@ -261,18 +261,18 @@ def test_a_batch_that_quarantine_leaves_with_one_image_is_filled_up(data, tmp_pa
             return super().preprocess_batch(batch)
 
     with yolo_nanfix.patched():
-        ours = lab.train(sick, tmp_path / "ours", trainer=Looks, epochs=4, batch=2, nbs=2, imgsz=32, **lab.FLOATS)
+        ours = lab.train(faulty, tmp_path / "ours", trainer=Looks, epochs=4, batch=2, nbs=2, imgsz=32, **lab.FLOATS)
     assert ours.error is None and set(sizes) == {2}
     assert guard(ours)["dropped_micro_batches"] == 2 and guard(ours)["quarantined_samples"] == 2
     assert sum("filled-up" in lab.did(e) for e in guard(ours)["events"]) == 2
 
 
 def test_a_batch_of_quarantined_images_alone_is_left_out(data, tmp_path):
-    sick = lab.with_nan_pixels(data, tmp_path / "set", [5])
+    faulty = lab.with_nan_pixels(data, tmp_path / "set", [5])
     with yolo_nanfix.patched():
-        ours = lab.train(sick, tmp_path / "ours", epochs=4, batch=1, nbs=1, **lab.FLOATS)
+        ours = lab.train(faulty, tmp_path / "ours", epochs=4, batch=1, nbs=1, **lab.FLOATS)
     assert ours.error is None
-    assert guard(ours)["dropped_micro_batches"] == 4  # two that were seen to be sick, two that were not trained on
+    assert guard(ours)["dropped_micro_batches"] == 4  # two that were seen to be faulty, two that were not trained on
     late = [e for e in guard(ours)["events"] if e["epoch"] > 2]
     assert [(e["checks"], e["values"], [*lab.did(e)]) for e in late] == [
         (["samples"], {"images": 1}, ["dropped", "batchnorm-restored"])

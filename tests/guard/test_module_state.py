@@ -74,8 +74,8 @@ def test_what_was_poisoned_without_harm_is_taken_from_the_newest_clean_state():
     state = ModuleState(keeper, NormBuffers(keeper))
     keeper.behind.fill_(NAN)
     state.copy()
-    clean, sick = {"behind": torch.full((3,), 7.0)}, {"behind": torch.full((3,), NAN)}
-    assert state.restore([sick, clean]) == ["behind"] and keeper.behind.tolist() == [7.0] * 3
+    clean, faulty = {"behind": torch.full((3,), 7.0)}, {"behind": torch.full((3,), NAN)}
+    assert state.restore([faulty, clean]) == ["behind"] and keeper.behind.tolist() == [7.0] * 3
     keeper.lowest.fill_(NAN)
     state.copy()
     assert state.restore([]) == ["lowest"] and keeper.lowest == INF  # Inf when training began, so Inf is no fault
@@ -179,7 +179,7 @@ class Persistent(Kept):
     persistent = True
 
 
-class Sick(Kept):
+class Faulty(Kept):
     """... whose third micro-batch holds a NaN, and which looks at the module around that."""
 
     number = -1
@@ -237,10 +237,10 @@ def test_a_healthy_run_with_infinite_buffers_is_stock_s_bit_for_bit(trainer, tol
 
 def test_a_dropped_micro_batch_leaves_no_trace_in_a_user_s_module(data, tmp_path, unpatched):
     with lab.bare():
-        stock = lab.train(data, tmp_path / "stock", trainer=Sick, epochs=1, val=False)
+        stock = lab.train(data, tmp_path / "stock", trainer=Faulty, epochs=1, val=False)
     assert not stock.trainer.after["large"].isfinite().any()
     yolo_nanfix.patch()
-    ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=1, val=False)
+    ours = lab.train(data, tmp_path / "ours", trainer=Faulty, epochs=1, val=False)
     assert ours.error is None and equal(ours.trainer.before, ours.trainer.after)
     assert report(ours)["guard"]["dropped_micro_batches"] == 1
     assert lab.not_finite(lab.state(ours.trainer)[k] for k in ("model.model.0.keeper.large",)) == 0

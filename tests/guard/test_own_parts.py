@@ -48,7 +48,7 @@ class WithLookahead(lab.trainer_class("detect")):
         return Lookahead(super().build_optimizer(*args, **kwargs))
 
 
-class Sick(WithLookahead):
+class Faulty(WithLookahead):
     """... in which one backward pass gives a NaN gradient although the loss is finite."""
 
     backwards = 0
@@ -60,7 +60,7 @@ class Sick(WithLookahead):
         super().optimizer_step()
 
 
-class Careful(Sick):
+class Careful(Faulty):
     """... and whose step bears any exception."""
 
     def optimizer_step(self):
@@ -117,7 +117,7 @@ def test_a_healthy_run_with_own_parts_is_stock_s(trainer, data, tmp_path):
     assert all(torch.equal(v, theirs[k]) for k, v in ours.trainer.model.state_dict().items())
 
 
-@pytest.mark.parametrize("trainer", (Sick, Careful))
+@pytest.mark.parametrize("trainer", (Faulty, Careful))
 def test_a_step_of_an_optimizer_without_hooks_is_held_back_too(trainer, data, tmp_path):
     yolo_nanfix.patch()
     ours = lab.train(data, tmp_path / "ours", trainer=trainer, epochs=1, val=False)

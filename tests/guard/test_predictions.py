@@ -147,9 +147,9 @@ def test_rows_that_are_finite_stay_the_very_same():
     rows = {"bboxes": torch.rand(3, 4), "conf": torch.rand(3), "cls": torch.zeros(3), "keypoints": torch.rand(3, 2, 3)}
     made, gone = validation.finite_rows([rows, rows], {})
     assert gone == 0 and made[0] is rows
-    sick = {**rows, "keypoints": rows["keypoints"].clone()}
-    sick["keypoints"][1, 0, 0] = NAN
-    made, gone = validation.finite_rows([rows, sick], {1: 1})
+    faulty = {**rows, "keypoints": rows["keypoints"].clone()}
+    faulty["keypoints"][1, 0, 0] = NAN
+    made, gone = validation.finite_rows([rows, faulty], {1: 1})
     assert gone == 1 and made[0] is rows and torch.equal(made[1]["conf"], rows["conf"][[0, 2]])
     masks = {"conf": torch.rand(2), "masks": torch.tensor([[[True]], [[False]]])}
     assert validation.finite_rows([masks], {0: 4})[1] == 1 and validation.finite_rows([masks], {})[1] == 0

@@ -44,13 +44,13 @@ def trainer(seen):
 
 def test_faults_and_what_is_done_about_them_leave_it_alone(tmp_path):
     data = make_dataset(tmp_path / "set", n_train=16, n_val=8, size=(64, 64), seed=1)
-    sick = lab.with_nan_pixels(data, tmp_path / "sick", [1], "val")
+    faulty = lab.with_nan_pixels(data, tmp_path / "faulty", [1], "val")
     settings = {"epochs": 4, **lab.FLOATS}
     stock, ours = [], []
     with lab.bare():  # the scaler keeps stock's weights finite
-        lab.train(sick, tmp_path / "stock", trainer=trainer(stock), scaler=True, **settings)
+        lab.train(faulty, tmp_path / "stock", trainer=trainer(stock), scaler=True, **settings)
     with yolo_nanfix.patched(rect="stock"):
-        result = lab.train(sick, tmp_path / "ours", trainer=trainer(ours), scaler=True, **settings)
+        result = lab.train(faulty, tmp_path / "ours", trainer=trainer(ours), scaler=True, **settings)
     found = json.loads((result.trainer.save_dir / "yolo-nanfix.json").read_text())["guard"]
     assert found["dropped_micro_batches"] == 3 and found["verdicts"] and found["events_by_check"]["val-batch"] >= 3
     assert len(stock) == 4 and ours == stock

@@ -67,10 +67,10 @@ def test_one_rank_alone_and_one_process_are_told_as_ever():
 
 
 def test_what_a_rank_tells_is_of_limited_size_and_holds_its_suspects():
-    sources = (*(Source(f"{i}.jpg") for i in range(2000)), Source("sick.jpg", "NaN"))
+    sources = (*(Source(f"{i}.jpg") for i in range(2000)), Source("faulty.jpg", "NaN"))
     found = Fault(None, Point.BATCH, (Check.LOSS,), "{x}", {"x": "x" * 9999}, MicroBatch({}, None, 0, {}, ""), sources)
     told = distributed.bounded(found)
-    assert len(told.sources) == distributed.SOURCES and told.sources[0].file == "sick.jpg"
+    assert len(told.sources) == distributed.SOURCES and told.sources[0].file == "faulty.jpg"
     assert len(told.values["x"]) == distributed.LETTERS and told.micro is None
 
 

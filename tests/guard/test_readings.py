@@ -66,8 +66,10 @@ def test_long_runs_are_merged_into_means_of_neighbours(rows, tmp_path):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_survives_merging(value, tmp_path):
     read = columns(filled(500, at77=value), tmp_path)
-    sick = [(step, loss) for step, loss in zip(read["step"], read["box_loss"], strict=True) if not math.isfinite(loss)]
-    assert len(sick) == 1 and str(sick[0][1]) == str(value) and 77 <= sick[0][0] < 77 + 128
+    faulty = [
+        (step, loss) for step, loss in zip(read["step"], read["box_loss"], strict=True) if not math.isfinite(loss)
+    ]
+    assert len(faulty) == 1 and str(faulty[0][1]) == str(value) and 77 <= faulty[0][0] < 77 + 128
 
 
 def test_frames_read_what_is_not_finite_as_numbers_and_steps_read_what_older_releases_wrote(tmp_path):
@@ -224,7 +226,7 @@ def test_a_bad_micro_batch_shows_and_its_event_names_step_and_incident(scaler, d
 
 
 def test_a_gradient_that_is_not_finite_shows(data, tmp_path, unpatched):
-    class SickBackward(lab.trainer_class("detect")):
+    class FaultyBackward(lab.trainer_class("detect")):
         def preprocess_batch(self, batch):
             weight = next(self.model.parameters())
             if self.epoch == 1:
@@ -232,7 +234,7 @@ def test_a_gradient_that_is_not_finite_shows(data, tmp_path, unpatched):
             return super().preprocess_batch(batch)
 
     with yolo_nanfix.patched(diagnose=False, max_bad_in_a_row=2, incidents=1):
-        ours = lab.train(data, tmp_path / "run", trainer=SickBackward)
+        ours = lab.train(data, tmp_path / "run", trainer=FaultyBackward)
     assert isinstance(ours.error, GuardStop)
     read = written(ours)  # of the epoch that the run did not end, too
     assert read["step"] == [1, 2, 3, 4, 5, 6]
@@ -253,8 +255,8 @@ def test_a_resumed_run_goes_on_in_the_same_file(data, tmp_path, unpatched):
         first = lab.train(data, tmp_path / "run", epochs=3, callbacks={"on_train_epoch_end": stop})
         assert str(first.error) == "power cut"
         assert written(first)["step"] == list(range(1, 9))
-        sick = lab.poisoned("detect", {(2, 0)})
-        again = lab.train(data, tmp_path / "run", model=str(first.trainer.last), resume=True, trainer=sick)
+        faulty = lab.poisoned("detect", {(2, 0)})
+        again = lab.train(data, tmp_path / "run", model=str(first.trainer.last), resume=True, trainer=faulty)
     assert again.error is None
     read = written(again)
     assert read["epoch"] == [1] * 4 + [2] * 4 + [3] * 4  # epoch 2 was trained once more, after its last checkpoint

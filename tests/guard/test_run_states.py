@@ -74,7 +74,7 @@ def test_an_epoch_without_a_step_degrades_a_run_and_is_named_first(data, tmp_pat
 
 
 def test_everything_rolled_back_to_the_start_is_a_failure(data, tmp_path):
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         def validate(self):
             return super().validate()
 
@@ -84,7 +84,7 @@ def test_everything_rolled_back_to_the_start_is_a_failure(data, tmp_path):
                 next(self.model.parameters()).data.view(-1)[0] = NAN
 
     with yolo_nanfix.patched(diagnose=False):
-        run = lab.train(data, tmp_path / "run", trainer=Sick, epochs=1)
+        run = lab.train(data, tmp_path / "run", trainer=Faulty, epochs=1)
     assert run.error is None
     summary, first, *_ = told(run)
     guard = summary["guard"]

@@ -88,9 +88,9 @@ def test_state_that_is_poisoned_in_the_run_is_put_back(spoil, check, did, lost, 
 
 
 def test_an_image_that_spoils_two_micro_batches_is_left_out_of_the_others(data, tmp_path):
-    sick = lab.with_nan_pixels(data, tmp_path / "set", [3])
+    faulty = lab.with_nan_pixels(data, tmp_path / "set", [3])
     with yolo_nanfix.patched():
-        ours = lab.train(sick, tmp_path / "ours", epochs=5, **lab.FLOATS)
+        ours = lab.train(faulty, tmp_path / "ours", epochs=5, **lab.FLOATS)
     assert ours.error is None and report(ours)["healthy"]
     guard = report(ours)["guard"]
     assert (guard["micro_batches"], guard["dropped_micro_batches"], guard["quarantined_samples"]) == (20, 2, 3)

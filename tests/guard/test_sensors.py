@@ -61,7 +61,7 @@ def test_a_model_without_normalisation_layers():
     assert not fired(torch.ones(1), norms, {})
 
 
-def test_sources_name_the_sick_images_and_labels():
+def test_sources_name_the_faulty_images_and_labels():
     images = torch.rand(3, 3, 4, 4)
     images[1, 0, 0, :2] = NAN
     batch = {

@@ -1,4 +1,4 @@
-"""What training starts from: mended with notice, or refused, by the setting `repair`. Stock trains on and dies."""
+"""What training starts from: fixed with notice, or refused, by the setting `repair`. Stock trains on and dies."""
 
 from __future__ import annotations
 
@@ -80,50 +80,50 @@ def spoil_optimizer(saved):
 
 
 @pytest.mark.parametrize("value", [NAN, *matrix(float("inf"), -1.0)])
-def test_a_sick_running_variance_ruins_stock_and_starts_anew_in_ours(value, trained, data, tmp_path):
-    sick = changed(trained, tmp_path, spoil_norm(value))
+def test_a_faulty_running_variance_ruins_stock_and_starts_anew_in_ours(value, trained, data, tmp_path):
+    faulty = changed(trained, tmp_path, spoil_norm(value))
     if value != value:
         with lab.bare():
-            stock = lab.train(data, tmp_path / "stock", model=str(sick), pretrained=True, epochs=1)
+            stock = lab.train(data, tmp_path / "stock", model=str(faulty), pretrained=True, epochs=1)
         assert lab.not_finite(stock.trainer.model.buffers())
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", model=str(sick), pretrained=True, epochs=1)
+        ours = lab.train(data, tmp_path / "ours", model=str(faulty), pretrained=True, epochs=1)
     assert ours.error is None and lab.not_finite(lab.state(ours.trainer).values()) == 0
     checks = start_events(tmp_path / "ours")
     assert {c for c, _, _ in checks} == {"batchnorm"} and checks[0][1]["layer"] == "model.0.bn"
     with yolo_nanfix.patched(repair="none"):
-        refused = lab.train(data, tmp_path / "refused", model=str(sick), pretrained=True, epochs=1)
+        refused = lab.train(data, tmp_path / "refused", model=str(faulty), pretrained=True, epochs=1)
     assert isinstance(refused.error, PoisonedState) or value == -1.0
 
 
-def test_a_sick_weight_is_refused_and_with_all_starts_anew(trained, data, tmp_path):
-    sick = changed(trained, tmp_path, spoil_weight)
+def test_a_faulty_weight_is_refused_and_with_all_starts_anew(trained, data, tmp_path):
+    faulty = changed(trained, tmp_path, spoil_weight)
     with yolo_nanfix.patched():
-        refused = lab.train(data, tmp_path / "refused", model=str(sick), pretrained=True, epochs=1)
+        refused = lab.train(data, tmp_path / "refused", model=str(faulty), pretrained=True, epochs=1)
     assert isinstance(refused.error, PoisonedState)
     assert "model.0.conv.weight" in str(refused.error) and "repair=all" in str(refused.error)
     (verdict,) = report(tmp_path / "refused")["guard"]["verdicts"]
     assert (verdict["cause"], verdict["tensor"]) == ("state", "model.0.conv.weight")
     with yolo_nanfix.patched(repair="all"):
-        ours = lab.train(data, tmp_path / "ours", model=str(sick), pretrained=True, epochs=1)
+        ours = lab.train(data, tmp_path / "ours", model=str(faulty), pretrained=True, epochs=1)
     assert ours.error is None and lab.not_finite(lab.state(ours.trainer).values()) == 0
     assert start_events(tmp_path / "ours")[0][:2] == ("weights", {"count": 1, "tensor": "model.0.conv.weight"})
 
 
-def test_a_sick_optimizer_in_a_resumed_checkpoint_is_set_to_zero(trained, data, tmp_path):
-    sick = changed(trained, tmp_path, spoil_optimizer)
+def test_a_faulty_optimizer_in_a_resumed_checkpoint_is_set_to_zero(trained, data, tmp_path):
+    faulty = changed(trained, tmp_path, spoil_optimizer)
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "run", model=str(sick), resume=True)
+        ours = lab.train(data, tmp_path / "run", model=str(faulty), resume=True)
     assert ours.error is None and ours.trainer.start_epoch == 2
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
     assert start_events(tmp_path / "run") == [("optimizer", {"count": 1, "numbers": [5]}, "optimizer-reset")]
 
 
 def test_a_zeroed_checkpoint_is_not_resumed(trained, data, tmp_path):
-    sick = changed(trained, tmp_path, zero)
-    (sick.parent / "best.pt").write_bytes(trained.read_bytes())
+    faulty = changed(trained, tmp_path, zero)
+    (faulty.parent / "best.pt").write_bytes(trained.read_bytes())
     with yolo_nanfix.patched():
-        refused = lab.train(data, tmp_path / "run", model=str(sick), resume=True)
+        refused = lab.train(data, tmp_path / "run", model=str(faulty), resume=True)
     assert isinstance(refused.error, PoisonedState)
     assert "all tensors are zero" in str(refused.error) and "best.pt" in str(refused.error)
 
@@ -147,7 +147,7 @@ class OwnLayer(lab.trainer_class("detect")):
         return model
 
 
-def test_a_sick_weight_that_cannot_start_anew_is_refused_without_the_offer_that_was_taken(data, tmp_path):
+def test_a_faulty_weight_that_cannot_start_anew_is_refused_without_the_offer_that_was_taken(data, tmp_path):
     with yolo_nanfix.patched(repair="all"):
         refused = lab.train(data, tmp_path / "run", trainer=OwnLayer)
     assert isinstance(refused.error, PoisonedState)

@@ -23,7 +23,7 @@ def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=8, n_val=4, size=(64, 64), seed=1)
 
 
-def sick(where, values):
+def faulty(where, values):
     """A trainer whose val images have a class that does not exist: in memory, in their files, or after preprocessing.
 
     Args:
@@ -31,7 +31,7 @@ def sick(where, values):
         values: for the number of each image, the class of its first row.
     """
 
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         def build_dataset(self, path, mode="train", batch=None):
             dataset = super().build_dataset(path, mode, batch)
             for number, value in values.items() if mode == "val" and where != "code" else ():
@@ -57,7 +57,7 @@ def sick(where, values):
                 validator.preprocess = preprocess
             return validator
 
-    return Sick
+    return Faulty
 
 
 def report(result):
@@ -75,12 +75,12 @@ def test_a_val_class_that_does_not_exist_ends_stock_and_costs_its_image(where, v
     settings = {"batch": batch, "epochs": 2}
     with lab.bare():
         stock = lab.train(
-            data, tmp_path / "stock", trainer=sick(where.replace("file", "memory"), values), epochs=2, batch=batch
+            data, tmp_path / "stock", trainer=faulty(where.replace("file", "memory"), values), epochs=2, batch=batch
         )
         healthy = lab.train(data, tmp_path / "healthy", **settings)
     assert isinstance(stock.error, IndexError) and healthy.error is None
     with yolo_nanfix.patched():
-        ours = lab.train(copy, tmp_path / "ours", trainer=sick(where, values), **settings)
+        ours = lab.train(copy, tmp_path / "ours", trainer=faulty(where, values), **settings)
     assert ours.error is None and ours.losses == healthy.losses
     rows = ours.rows()
     assert all(float(row[key]) == float(row[key]) for row in rows for key in row if key.startswith("val/"))

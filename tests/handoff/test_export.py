@@ -17,7 +17,7 @@ from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 from yolo_nanfix import api
 from yolo_nanfix.errors import DataError, UsageError
 
-SICK = "0 0.5 0.5 0.5 0.5\n1 0.9 0.5 0.4 0.25\n9 0.5 0.5 0 0.5\n1 nan 0.5 0.5 0.5\n"
+FAULTY = "0 0.5 0.5 0.5 0.5\n1 0.9 0.5 0.4 0.25\n9 0.5 0.5 0 0.5\n1 nan 0.5 0.5 0.5\n"
 """On 64x48 pixels: a clean box, one that spills out, one of class 9 without width, one that cannot be drawn."""
 HOSTILE = (
     "<b>&\"x'].jpg",
@@ -33,7 +33,7 @@ HOSTILE = (
 @pytest.fixture
 def tiny(tmp_path: Path) -> TinySet:
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     return tiny
 
 
@@ -122,7 +122,7 @@ def test_polygons_rotated_boxes_and_keypoints_keep_their_shape(tiny: TinySet):
 def test_hostile_names_give_well_formed_files(tiny: TinySet, to: str):
     for name in HOSTILE:
         tiny.put(f"images/train/{name}", encode(".jpg", picture()))
-        tiny.put(f"labels/train/{name[:-4]}.txt", SICK)
+        tiny.put(f"labels/train/{name[:-4]}.txt", FAULTY)
     tiny.yaml(YAML.replace("[cat, dog]", json.dumps(["<cat>&\"'\n\x1b", "]]>"])))
     out = hand(tiny, to, images="copy")
     with open(out / "handoff.csv", encoding="utf-8", newline="") as stream:

@@ -16,7 +16,7 @@ from yolo_nanfix.cli.main import main
 from yolo_nanfix.files import Refusal
 from yolo_nanfix.wording import text_cell
 
-SICK = "0 0.9 0.5 0.4 0.25\n"
+FAULTY = "0 0.9 0.5 0.4 0.25\n"
 SECRET = "TopSecret"
 OUTSIDE = {
     "images/train/image-out.jpg": "../../../own/pictures/me.jpg",
@@ -38,7 +38,7 @@ def trap(tmp_path: Path) -> TinySet:
     (own / "pictures").mkdir(parents=True)
     for seed, name in enumerate(("me.jpg", "listed.jpg"), 70):
         (own / "pictures" / name).write_bytes(encode(".jpg", picture(seed=seed)))
-        (own / "pictures" / name).with_suffix(".txt").write_text(SICK)
+        (own / "pictures" / name).with_suffix(".txt").write_text(FAULTY)
     (own / "secret.txt").write_text(f"{SECRET} {SECRET} 0 0 1\n{SECRET}, 0_5 0 0 0\n0 0.9 0.5 0.4 0.25\n")
     for name, target in OUTSIDE.items():
         (tiny.root / name).symlink_to(target)
@@ -53,7 +53,7 @@ def trap(tmp_path: Path) -> TinySet:
     tiny.put("list.txt", f"./images/val/b.jpg\n{own}/pictures/listed.jpg\n")
     tiny.yaml("train: images/train\nval: list.txt\nnames: [cat, dog]\n")
     for stem in ("image-out", "text-out", "within", "a"):
-        tiny.put(f"labels/train/{stem}.txt", SICK)
+        tiny.put(f"labels/train/{stem}.txt", FAULTY)
     return tiny
 
 
@@ -124,12 +124,12 @@ def test_a_page_shows_the_datasets_own_images_alone(trap: TinySet):
 
 def test_a_folder_of_images_that_is_a_link_is_named_and_left_out(tmp_path: Path, capsys):
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     (tiny.root / "images").rename(tmp_path / "disk")
     (tiny.root / "images").symlink_to(tmp_path / "disk")
     report = api.lint(tiny.root)
     assert sum(numbers["images"] for numbers in report.counts.values()) == 2, "lint takes it as ever"
-    (tmp_path / "disk/train/a.txt").write_text(SICK)
+    (tmp_path / "disk/train/a.txt").write_text(FAULTY)
     assert main(["handoff", str(tiny.root), str(tmp_path / "none"), "--to", "coco"]) == 0
     assert "give them to the tool" not in capsys.readouterr().out, "there are none"
     done = api.handoff(api.lint(tiny.root), tmp_path / "out", to="coco")
@@ -146,7 +146,7 @@ def test_names_of_classes_are_not_read_through_links_that_lead_out(tmp_path: Pat
     (tmp_path / "secret.txt").write_text(f"{SECRET}\n")
     tiny.put("names.txt", "cat\ndog\n")
     (tiny.root / "classes.txt").symlink_to("../secret.txt")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     done = api.handoff(api.lint(tiny.root), tmp_path / "out", to="coco", severity="info")
     whole = json.loads((Path(done.folder) / "annotations.json").read_text())
     assert [c["name"] for c in whole["categories"]] == ["cat", "dog"]
@@ -215,7 +215,7 @@ def test_no_name_moves_the_cursor_or_turns_the_text(tmp_path: Path, capsys):
     tiny = TinySet(tmp_path / "set")
     for name in ("a\x1b[2Jb", "\u202egpj.exe", "x\n::y", "\x9b31m"):
         tiny.put(f"images/train/{name}.jpg", b"")
-        tiny.put(f"labels/train/{name}.txt", SICK)
+        tiny.put(f"labels/train/{name}.txt", FAULTY)
         (tiny.root / f"images/train/l{name}.jpg").symlink_to("/etc/hostname")
     tiny.yaml('train: images/train\nval: images/val\nnames: ["c\\e[2J", "d\u202e"]\n')
     out = str(tmp_path / "\x1bout")
@@ -233,9 +233,9 @@ def test_no_name_moves_the_cursor_or_turns_the_text(tmp_path: Path, capsys):
 @pytest.mark.parametrize("to", ["cvat", "label-studio", "coco", "csv"])
 def test_a_handoff_names_no_folder_above_the_dataset(tmp_path: Path, to: str):
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     tiny.put("images/train/copy.jpg", (tiny.root / "images/val/b.jpg").read_bytes())
-    tiny.put("labels/train/lost.txt", SICK)
+    tiny.put("labels/train/lost.txt", FAULTY)
     done = api.handoff(api.lint(tiny.root, settings=False), tmp_path / "out", to=to)
     assert done.images == 3 and not done.left_out
     for name, content in contents(Path(done.folder)).items():
@@ -245,9 +245,9 @@ def test_a_handoff_names_no_folder_above_the_dataset(tmp_path: Path, to: str):
 
 def test_files_that_claim_to_be_huge_are_not_copied_nor_read(tmp_path: Path):
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     tiny.put("images/train/wide.jpg", encode(".jpg", picture(seed=8)))
-    os.truncate(tiny.put("labels/train/wide.txt", SICK), 17 << 20)
+    os.truncate(tiny.put("labels/train/wide.txt", FAULTY), 17 << 20)
     report = api.lint(tiny.root, settings=False)
     os.truncate(tiny.root / "images/train/a.jpg", 2 << 30)  # sparse: it takes no room
     done = api.handoff(report, tmp_path / "out", to="coco")

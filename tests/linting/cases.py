@@ -1,4 +1,4 @@
-"""For each rule one sick and one clean twin of the tiny dataset: `CASES[code] = (task, sick, clean)`."""
+"""For each rule one faulty and one clean twin of the tiny dataset: `CASES[code] = (task, faulty, clean)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sick and clean twins for the rules on names, stray files and classification folders, as in `cases.py`."""
+"""Faulty and clean twins for the rules on names, stray files and classification folders, as in `cases.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sick and clean twins for the rules on annotation files, as in `cases.py`: the tiny set as COCO, VOC and NDJSON."""
+"""Faulty and clean twins for the rules on annotation files, as in `cases.py`: the tiny set as COCO, VOC and NDJSON."""
 
 from __future__ import annotations
 

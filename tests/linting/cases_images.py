@@ -1,4 +1,4 @@
-"""Sick and clean twins for the rules on kinds of images, on what decoding shows, and on splits, as in `cases.py`."""
+"""Faulty and clean twins for the rules on kinds of images, on what decoding shows, and on splits, as in `cases.py`."""
 
 from __future__ import annotations
 

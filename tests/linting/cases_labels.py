@@ -1,4 +1,4 @@
-"""Sick and clean twins for the rules on labels and data.yaml: `CASES[code] = (task, sick, clean)`."""
+"""Faulty and clean twins for the rules on labels and data.yaml: `CASES[code] = (task, faulty, clean)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the sick twin of each rule is found: its places -> the rules, below the folder of the set."""
+"""Where the faulty twin of each rule is found: its places -> the rules, below the folder of the set."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ def test_the_same_rows_as_the_converter_of_ultralytics_writes(tiny: TinySet, mon
 def test_the_converter_crashes_where_the_rule_says_so(tiny: TinySet, code: str):
     from ultralytics.data.converter import convert_coco
 
-    task, sick, _ = CASES[code]
-    sick(tiny)
+    task, faulty, _ = CASES[code]
+    faulty(tiny)
     assert code in run(tiny.root, options=LintOptions(task)).by_code()
     keys = {"use_keypoints": code == "AN019", "use_segments": False}
     with pytest.raises((ValueError, KeyError, TypeError, IndexError)):

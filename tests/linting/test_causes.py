@@ -22,7 +22,7 @@ from yolo_nanfix.tasks import Basis, TaskBasis
 
 def finding(code: str, file: str, line: int | None = None, split: str | None = "train") -> Finding:
     place = Place(file, line)
-    return Finding(code, f"name-{code}", Severity.ERROR, Effect.DROPS, place, "Wrong.", f"Mend {code} so.", split)
+    return Finding(code, f"name-{code}", Severity.ERROR, Effect.DROPS, place, "Wrong.", f"Fix {code} so.", split)
 
 
 ROWS = [finding("BX001", "a.txt", 1), finding("BX001", "b.txt", 2), finding("BX006", "b.txt", 2)]

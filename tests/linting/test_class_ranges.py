@@ -20,16 +20,16 @@ def codes(root: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("nc", "train", "val", "mended"),
+    ("nc", "train", "val", "fixed"),
     [(3, "-1 0 1", "-1 0", {"0", "1", "2"}), (3, "-1 0 1", "0 1", {"0", "1", "2"}), (1, "-1 -1", "-1", {"0"})],
 )
-def test_classes_from_minus_one_are_shifted_in_all_splits(nc: int, train: str, val: str, mended: set[str], tmp_path):
+def test_classes_from_minus_one_are_shifted_in_all_splits(nc: int, train: str, val: str, fixed: set[str], tmp_path):
     tiny = build(tmp_path, nc, train=train, val=val)
     assert codes(tiny.root) == {"CL057": 1}
     before = (tiny.root / "labels/val/val0.txt").read_text()
     assert {f.code for f in api.fix(api.lint(tiny.root, settings=False), unsafe=True).done} == {"CL057"}
     rows = [line.split() for file in tiny.root.glob("labels/*/*.txt") for line in file.read_text().splitlines()]
-    assert {row[0] for row in rows} == mended and codes(tiny.root) == {}
+    assert {row[0] for row in rows} == fixed and codes(tiny.root) == {}
     after = (tiny.root / "labels/val/val0.txt").read_text()
     assert [r.split()[1:] for r in before.splitlines()] == [r.split()[1:] for r in after.splitlines()]
 

@@ -43,7 +43,7 @@ def classes(tiny: TinySet, split: str) -> dict[str, int]:
     return dict(sorted(Counter(line.split()[0] for file in files for line in file.read_text().splitlines()).items()))
 
 
-SICK = {
+FAULTY = {
     "all": (3, {"train": "1 2 3", "val": "1 2 3"}, ("train", "val"), "0 1 2", "0 1 2"),
     "a gap": (3, {"train": "1 3", "val": "3 3"}, ("train", "val"), "0 2", "2 2"),
     "the first missing": (3, {"train": "2 3", "val": "2 2"}, ("train", "val"), "1 2", "1 1"),
@@ -56,7 +56,7 @@ SICK = {
 }
 
 
-@pytest.mark.parametrize(("nc", "splits", "named", "train", "val"), SICK.values(), ids=SICK)
+@pytest.mark.parametrize(("nc", "splits", "named", "train", "val"), FAULTY.values(), ids=FAULTY)
 def test_one_finding_explains_the_rows_and_its_fix_shifts_the_numbers(
     tmp_path: Path, nc: int, splits: dict[str, str], named: tuple[str, ...], train: str, val: str
 ):

@@ -44,9 +44,9 @@ class Edge:
         self.code, self.task, self.make, self.file = code, task, make, file
         self.cases: list[tuple[str, Change, tuple, dict[str, object]]] = []
 
-    def sick(self, *values: object, lines: tuple = (1,), **told: object) -> Edge:
+    def faulty(self, *values: object, lines: tuple = (1,), **told: object) -> Edge:
         """Found at these lines, with these among the values of each finding."""
-        self.cases += [(f"sick {value}", self._made(value), lines, told) for value in values]
+        self.cases += [(f"faulty {value}", self._made(value), lines, told) for value in values]
         return self
 
     def clean(self, *values: object) -> Edge:
@@ -246,189 +246,197 @@ def recoloured(names: int) -> Change:
 
 
 EDGES = [
-    Edge("BX001", "detect", form("0 {} 0.5 0.02 0.2")).sick(1.0101, 2).clean(1.0099, 2.001),
-    Edge("BX001", "detect", form("0 0.5 0.5 0.02 {}")).sick(1.0101).clean(1.0099),
-    Edge("BX002", "detect", form("0 0.5 {} 0.2 0.02")).sick(-0.0101).clean(-0.0099),
-    Edge("BX003", "detect", form("0 0.5 0.5 {} 0.2")).sick(-0.0001).clean(0),
-    Edge("BX004", "detect", form("0 0.5 0.5 0.2 {}")).sick(0).clean(0.0001, -0.0001),
+    Edge("BX001", "detect", form("0 {} 0.5 0.02 0.2")).faulty(1.0101, 2).clean(1.0099, 2.001),
+    Edge("BX001", "detect", form("0 0.5 0.5 0.02 {}")).faulty(1.0101).clean(1.0099),
+    Edge("BX002", "detect", form("0 0.5 {} 0.2 0.02")).faulty(-0.0101).clean(-0.0099),
+    Edge("BX003", "detect", form("0 0.5 0.5 {} 0.2")).faulty(-0.0001).clean(0),
+    Edge("BX004", "detect", form("0 0.5 0.5 0.2 {}")).faulty(0).clean(0.0001, -0.0001),
     Edge("BX005", "detect", form("0 {} 0.5 0.02 0.2"))
-    .sick(1.0001, 1.0099, -0.0001, -0.0099)
+    .faulty(1.0001, 1.0099, -0.0001, -0.0099)
     .clean(1, 0, 1.0101, -0.0101),
-    Edge("BX006", "detect", form("0 {} 0.5 0.2 0.2")).sick(0.9172, 0.0828).clean(0.9154, 0.0846),
+    Edge("BX006", "detect", form("0 {} 0.5 0.2 0.2")).faulty(0.9172, 0.0828).clean(0.9154, 0.0846),
     Edge("BX006", "detect", form("0 {} 0.5 0.25 0.2")).clean(0.890625, 0.109375),
-    Edge("BX006", "detect", form("0 0.5 {} 0.2 0.2")).sick(0.9229, 0.0771).clean(0.9206, 0.0794),
-    Edge("BX008", "detect", form("0 0.5 0.5 {} 0.2")).sick(0.0155, 0.0001).clean(0.015625, 0),
-    Edge("BX008", "detect", form("0 0.5 0.5 0.2 {}")).sick(0.0207).clean(0.020834),
-    Edge("BX011", "pose", form(PERSON.replace("0.5", "{}", 1).strip(), in_pose)).sick(1.0101).clean(1.0099),
-    Edge("BX015", "detect", form("0 {} 0.5 0.2 0.2")).sick(2.001).clean(2),
-    Edge("BX016", "detect", form("0 0.5 0.5 {} 0.2", large)).sick(0.0031, 0.001).clean(0.00315, 0.0009),
-    Edge("BX021", "detect", form("0 0.5 0.5 0.9 {}", large)).sick(0.0112, 0.00125).clean(0.0113, 0.0012),
+    Edge("BX006", "detect", form("0 0.5 {} 0.2 0.2")).faulty(0.9229, 0.0771).clean(0.9206, 0.0794),
+    Edge("BX008", "detect", form("0 0.5 0.5 {} 0.2")).faulty(0.0155, 0.0001).clean(0.015625, 0),
+    Edge("BX008", "detect", form("0 0.5 0.5 0.2 {}")).faulty(0.0207).clean(0.020834),
+    Edge("BX011", "pose", form(PERSON.replace("0.5", "{}", 1).strip(), in_pose)).faulty(1.0101).clean(1.0099),
+    Edge("BX015", "detect", form("0 {} 0.5 0.2 0.2")).faulty(2.001).clean(2),
+    Edge("BX016", "detect", form("0 0.5 0.5 {} 0.2", large)).faulty(0.0031, 0.001).clean(0.00315, 0.0009),
+    Edge("BX021", "detect", form("0 0.5 0.5 0.9 {}", large)).faulty(0.0112, 0.00125).clean(0.0113, 0.0012),
     Edge("FS061", "detect", moved_labels, IMAGES)
-    .sick((3, 1), lines=(None,), bare=3, images=4)
-    .sick((3, 27), lines=(None,), bare=3, images=30)
+    .faulty((3, 1), lines=(None,), bare=3, images=4)
+    .faulty((3, 27), lines=(None,), bare=3, images=30)
     .clean((2, 1), (3, 28), (4, 0)),
-    Edge("BX023", "detect", swapped, DATA).sick(
+    Edge("BX023", "detect", swapped, DATA).faulty(
         (), ("c",), lines=(None,), one_size=True, width=64, height=48, rows=120
     ),
-    Edge("BX012", "detect", form(BOX + "0 {} 0.5 0.2 0.2")).sick(0.5051, lines=(2,)).clean(0.5052),
-    Edge("BX013", "detect", form(BOX + "1 {} 0.5 0.2 0.2")).sick(0.5051, lines=(2,)).clean(0.5052),
-    Edge("BX014", "detect", form("0 0.5 0.5 {} {}")).sick((0.9961, 1), (1, 0.9961)).clean((0.9959, 1), (1, 0.9959)),
+    Edge("BX012", "detect", form(BOX + "0 {} 0.5 0.2 0.2")).faulty(0.5051, lines=(2,)).clean(0.5052),
+    Edge("BX013", "detect", form(BOX + "1 {} 0.5 0.2 0.2")).faulty(0.5051, lines=(2,)).clean(0.5052),
+    Edge("BX014", "detect", form("0 0.5 0.5 {} {}")).faulty((0.9961, 1), (1, 0.9961)).clean((0.9959, 1), (1, 0.9959)),
     Edge("BX014", "detect", form("0 {} {} 1 1"))
-    .sick((0.5019, 0.5), (0.5, 0.4981))
+    .faulty((0.5019, 0.5), (0.5, 0.4981))
     .clean((0.5021, 0.5), (0.4979, 0.5), (0.5, 0.5021)),
-    Edge("BX014", "detect", covering).sick((2, 2), lines=(1, 2)).sick((3, 4), lines=(1, 2, 3)),
+    Edge("BX014", "detect", covering).faulty((2, 2), lines=(1, 2)).faulty((3, 4), lines=(1, 2, 3)),
     Edge("BX014", "detect", covering, IMAGES)
-    .sick((3, 3), lines=(None,), boxes=3, of_boxes=6, images=1, of_images=1)
+    .faulty((3, 3), lines=(None,), boxes=3, of_boxes=6, images=1, of_images=1)
     .clean((2, 2), (3, 4)),
     Edge("BX014", "detect", covering_one_each, IMAGES)
-    .sick(3, lines=(None,), boxes=3, of_boxes=3, images=3, of_images=3)
+    .faulty(3, lines=(None,), boxes=3, of_boxes=3, images=3, of_images=3)
     .clean(2),
     Edge("BX017", "detect", small_boxes)
-    .sick((88, 10), lines=(89,), boxes=10, of=100, stride=8, imgsz=640)
+    .faulty((88, 10), lines=(89,), boxes=10, of=100, stride=8, imgsz=640)
     .clean((89, 9), (87, 10), (88, 10, 0.81), (88, 10, 0.8)),
     Edge("BX019", "detect", sizes)
-    .sick((98, 1), lines=(99,))
-    .sick((1995, 4), lines=(1996, 1997, 1998, 1999))
+    .faulty((98, 1), lines=(99,))
+    .faulty((1995, 4), lines=(1996, 1997, 1998, 1999))
     .clean((97, 1), (98, 1, 0.35), (196, 4), (1994, 5)),
     Edge("BX020", "detect", form(boxes(200) + "0 {} 0.5 0.8 0.05"))
-    .sick(0.4051, 0.5949, lines=(201,))
+    .faulty(0.4051, 0.5949, lines=(201,))
     .clean(0.4049, 0.5951),
-    Edge("SG001", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both)).sick(-0.0101, 1.0101).clean(-0.0099, 1.0099),
-    Edge("SG001", "segment", form("0 0.1 {} 0.5 0.1 0.3 0.4", both)).sick(-0.0101, 1.0101).clean(-0.0099, 1.0099),
+    Edge("SG001", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both)).faulty(-0.0101, 1.0101).clean(-0.0099, 1.0099),
+    Edge("SG001", "segment", form("0 0.1 {} 0.5 0.1 0.3 0.4", both)).faulty(-0.0101, 1.0101).clean(-0.0099, 1.0099),
     Edge("SG002", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both))
-    .sick(-0.0099, -0.0001, 1.0001, 1.0099)
+    .faulty(-0.0099, -0.0001, 1.0001, 1.0099)
     .clean(0, 1, -0.0101, 1.0101),
-    Edge("SG003", "segment", form("0 0.25 0.25 0.5 0.25 0.75 {}", both)).sick(0.25, 0.2501).clean(0.251),
+    Edge("SG003", "segment", form("0 0.25 0.25 0.5 0.25 0.75 {}", both)).faulty(0.25, 0.2501).clean(0.251),
     Edge("SG005", "segment", form("0 0.25 0.25 {} 0.25 {} 0.25", both))
-    .sick((0.25, 0.25), points=1)
-    .sick((0.5, 0.25), (0.25, 0.5), (0.5, 0.5), points=2)
+    .faulty((0.25, 0.25), points=1)
+    .faulty((0.5, 0.25), (0.25, 0.5), (0.5, 0.5), points=2)
     .clean((0.5, 0.75)),
     Edge("SG006", "segment", form("0 0.25 0.25 {} {} 0.5 0.25 0.5 0.75", both))
-    .sick((0.25, 0.25), (0.5, 0.25), count=1)
+    .faulty((0.25, 0.25), (0.5, 0.25), count=1)
     .clean((0.4, 0.25)),
     Edge("SG007", "segment", form("0 0.25 0.25 0.5 0.25 0.5 0.75 {} {}", both))
-    .sick((0.25, 0.25), count=1)
+    .faulty((0.25, 0.25), count=1)
     .clean((0.25, 0.26), (0.5, 0.75)),
-    Edge("SG008", "segment", ring).sick(1001, corners=1001).clean(1000),
-    Edge("SG009", "segment", square).sick((0.199, 0.2), (0.7, 0.056)).clean((0.201, 0.2), (0.79, 0.049)),
+    Edge("SG008", "segment", ring).faulty(1001, corners=1001).clean(1000),
+    Edge("SG009", "segment", square).faulty((0.199, 0.2), (0.7, 0.056)).clean((0.201, 0.2), (0.79, 0.049)),
     Edge("KP001", "pose", pose("0.4 0.4 {} 0.6 0.6 2"))
-    .sick(0.5, keypoint=0, others=0, visibility=0.5)
-    .sick(3, keypoint=0, others=0, visibility=3)
-    .sick(-0.0099, keypoint=0, others=0, visibility=-0.0099)
+    .faulty(0.5, keypoint=0, others=0, visibility=0.5)
+    .faulty(3, keypoint=0, others=0, visibility=3)
+    .faulty(-0.0099, keypoint=0, others=0, visibility=-0.0099)
     .clean(0, 1, 2, -0.0101),
-    Edge("KP001", "pose", pose("0.4 0.4 2 0.6 0.6 {}")).sick(3, keypoint=1, others=0),
-    Edge("KP001", "pose", pose("0.4 0.4 {0} 0.6 0.6 {0}")).sick(3, keypoint=0, others=1),
-    Edge("KP002", "pose", pose("0.4 0.4 {} 0.6 0.6 2")).sick(-0.0101, visibility=-0.0101).clean(-0.0099),
+    Edge("KP001", "pose", pose("0.4 0.4 2 0.6 0.6 {}")).faulty(3, keypoint=1, others=0),
+    Edge("KP001", "pose", pose("0.4 0.4 {0} 0.6 0.6 {0}")).faulty(3, keypoint=0, others=1),
+    Edge("KP002", "pose", pose("0.4 0.4 {} 0.6 0.6 2")).faulty(-0.0101, visibility=-0.0101).clean(-0.0099),
     Edge("KP003", "pose", pose("0.4 {} 2 0.6 0.6 2"))
-    .sick(1.0101, point=(0.4, 1.0101), pixels=False)
-    .sick(2, point=(0.4, 2), pixels=False)
-    .sick(2.1, point=(0.4, 2.1), pixels=True)
+    .faulty(1.0101, point=(0.4, 1.0101), pixels=False)
+    .faulty(2, point=(0.4, 2), pixels=False)
+    .faulty(2.1, point=(0.4, 2.1), pixels=True)
     .clean(1.0099),
-    Edge("KP004", "pose", pose("0.4 {} 2 0.6 0.6 2")).sick(-0.0101, point=(0.4, -0.0101)).clean(-0.0099),
+    Edge("KP004", "pose", pose("0.4 {} 2 0.6 0.6 2")).faulty(-0.0101, point=(0.4, -0.0101)).clean(-0.0099),
     Edge("KP005", "pose", pose("{} 0.4 {} 0.6 0.6 2"))
-    .sick((1.0001, 2), (1.0099, 1), (-0.0001, 2), (-0.0099, 1))
+    .faulty((1.0001, 2), (1.0099, 1), (-0.0001, 2), (-0.0099, 1))
     .clean((1, 2), (0, 2), (1.0101, 2), (-0.0101, 2), (1.0001, 0)),
-    Edge("KP006", "pose", pose("0.4 0.4 {} 0.6 0.6 {}")).sick((0, 0)).clean((0, 1), (1, 0)),
-    Edge("KP006", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {}", in_one_point)).sick(0).clean(1),
+    Edge("KP006", "pose", pose("0.4 0.4 {} 0.6 0.6 {}")).faulty((0, 0)).clean((0, 1), (1, 0)),
+    Edge("KP006", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {}", in_one_point)).faulty(0).clean(1),
     Edge("KP007", "pose", pose("{} {} {} 0.6 0.6 2"))
-    .sick((0, 0, 1), (0, 0, 2), keypoint=0, dims=3)
+    .faulty((0, 0, 1), (0, 0, 2), keypoint=0, dims=3)
     .clean((0, 0, 0), (0, 0.4, 1), (0.4, 0, 1)),
-    Edge("KP008", "pose", pose("{} {} 2 0.6 0.6 2")).sick((0.901, 0.5), (0.5, 0.099)).clean((0.899, 0.5), (0.5, 0.101)),
+    Edge("KP008", "pose", pose("{} {} 2 0.6 0.6 2"))
+    .faulty((0.901, 0.5), (0.5, 0.099))
+    .clean((0.899, 0.5), (0.5, 0.101)),
     Edge("KP008", "pose", form("0 0.5 0.5 {} {} 0.5 0.95 1 0.5 0.5 2", in_pose))
-    .sick((0, 0.4), (0.4, 0), (0.4, 0.4))
+    .faulty((0, 0.4), (0.4, 0), (0.4, 0.4))
     .clean((0, 0), (-0.4, 0.4), (0.4, 0.9)),
     Edge("KP009", "pose", pose("0.4 0.4 {} {} 0.4 {}"))
-    .sick((1, 0.4, 2), (2, 0.4, 1), point=(0.4, 0.4))
+    .faulty((1, 0.4, 2), (2, 0.4, 1), point=(0.4, 0.4))
     .clean((1, 0.401, 1), (0, 0.4, 2), (2, 0.4, 0)),
-    Edge("KP009", "pose", pose("0 {0} 2 0 {0} 2")).sick(0.4, point=(0, 0.4)).clean(0),
-    Edge("KP009", "pose", pose("{0} 0 2 {0} 0 2")).sick(0.4, point=(0.4, 0)).clean(0),
+    Edge("KP009", "pose", pose("0 {0} 2 0 {0} 2")).faulty(0.4, point=(0, 0.4)).clean(0),
+    Edge("KP009", "pose", pose("{0} 0 2 {0} 0 2")).faulty(0.4, point=(0.4, 0)).clean(0),
     Edge("KP010", "pose", lambda content: person(PERSON + content))
-    .sick("0 0.5 0.5 0.2 0.2\n", lines=(2,), columns=5, keypoints=2, dims=3)
+    .faulty("0 0.5 0.5 0.2 0.2\n", lines=(2,), columns=5, keypoints=2, dims=3)
     .clean("0 0.5 0.5 0.2 0.2 0.4\n", "0 0.5 0.5 0.2\n"),
     Edge("KP011", "pose", lambda content: person(PERSON + content))
-    .sick("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n", lines=(2,), columns=9, keypoints=2, dims=3)
+    .faulty("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n", lines=(2,), columns=9, keypoints=2, dims=3)
     .clean("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6\n", "0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6 2\n"),
     Edge("KP011", "pose", lambda content: person(content, FLIP.replace("[2, 3]", "[2, 2]")))
-    .sick(PERSON, columns=11, keypoints=2, dims=2)
+    .faulty(PERSON, columns=11, keypoints=2, dims=2)
     .clean("0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n"),
-    Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both)).sick(-0.0172, 1.0172).clean(-0.0154, 1.0154),
-    Edge("OB001", "obb", form("0 0.1 {0} 0.5 {0} 0.5 0.3 0.1 0.3", both)).sick(-0.0229, 1.0229).clean(-0.0206, 1.0206),
+    Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both))
+    .faulty(-0.0172, 1.0172)
+    .clean(-0.0154, 1.0154),
+    Edge("OB001", "obb", form("0 0.1 {0} 0.5 {0} 0.5 0.3 0.1 0.3", both))
+    .faulty(-0.0229, 1.0229)
+    .clean(-0.0206, 1.0206),
     Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both)).clean(-0.015625, 1.015625),
-    Edge("OB002", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).sick(0.1, 0.1002).clean(0.1003),
-    Edge("OB004", "obb", form("0 0.25 0.25 0.75 0.25 {} 0.75 {} 0.75", both)).sick((0.25, 0.75)).clean((0.75, 0.25)),
-    Edge("OB004", "obb", form("0 0.25 0.25 0.75 0.25 0.5 {} 0.25 0.75", both)).sick(0.125).clean(0.25, 0.375),
+    Edge("OB002", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).faulty(0.1, 0.1002).clean(0.1003),
+    Edge("OB004", "obb", form("0 0.25 0.25 0.75 0.25 {} 0.75 {} 0.75", both)).faulty((0.25, 0.75)).clean((0.75, 0.25)),
+    Edge("OB004", "obb", form("0 0.25 0.25 0.75 0.25 0.5 {} 0.25 0.75", both)).faulty(0.125).clean(0.25, 0.375),
     Edge("OB006", "obb", form("0 0.1 0.1 0.5 0.1 0.5 0.3 {}", both))
-    .sick("", corners=3, columns=7)
-    .sick("0.2 0.3 0.1 0.2", corners=5, columns=11)
+    .faulty("", corners=3, columns=7)
+    .faulty("0.2 0.3 0.1 0.2", corners=5, columns=11)
     .clean("0.1 0.3"),
     Edge("OB008", "obb", rotated, DATA)
-    .sick((9, 1), lines=(None,), rows=9, in_pixels=1)
-    .sick((3, 0), lines=(None,), rows=3, in_pixels=0)
+    .faulty((9, 1), lines=(None,), rows=9, in_pixels=1)
+    .faulty((3, 0), lines=(None,), rows=3, in_pixels=0)
     .clean((8, 1), (2, 0)),
-    Edge("OB005", "obb", form("0 0.1 0.1 0.5 0.1 {} 0.3 0.1 0.3", both)).sick(0.255).clean(0.265),
-    Edge("OB007", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).sick(0.1206).clean(0.12085),
-    Edge("CL001", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(0.5, cls=0.5).sick(1.5, cls=1.5).clean(0, 1),
-    Edge("CL002", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(-1, cls=-1).sick(-2, cls=-2).clean(0, -0.5),
-    Edge("CL003", "detect", form("{} 0.5 0.5 0.2 0.2")).sick(2, cls=2, last=1).sick(9, cls=9, last=1).clean(1),
+    Edge("OB005", "obb", form("0 0.1 0.1 0.5 0.1 {} 0.3 0.1 0.3", both)).faulty(0.255).clean(0.265),
+    Edge("OB007", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).faulty(0.1206).clean(0.12085),
+    Edge("CL001", "detect", form("{} 0.5 0.5 0.2 0.2")).faulty(0.5, cls=0.5).faulty(1.5, cls=1.5).clean(0, 1),
+    Edge("CL002", "detect", form("{} 0.5 0.5 0.2 0.2")).faulty(-1, cls=-1).faulty(-2, cls=-2).clean(0, -0.5),
+    Edge("CL003", "detect", form("{} 0.5 0.5 0.2 0.2")).faulty(2, cls=2, last=1).faulty(9, cls=9, last=1).clean(1),
     Edge("CL003", "detect", lambda cls: named(f"{cls} 0.5 0.5 0.2 0.2\n", "{1: cat, 2: dog}"))
-    .sick(0, 3, classes=(1, 2), more=0)
+    .faulty(0, 3, classes=(1, 2), more=0)
     .clean(1, 2, -1),
     Edge("CL003", "detect", lambda count: named("9 0.5 0.5 0.2 0.2\n", str({n: f"n{n}" for n in (*range(count), 99)})))
-    .sick(7, classes=(*range(7), 99), more=0)
-    .sick(8, classes=tuple(range(8)), more=1),
+    .faulty(7, classes=(*range(7), 99), more=0)
+    .faulty(8, classes=tuple(range(8)), more=1),
     Edge("CL004", "detect", lambda content: named(content, "[cat, dog, cow]"), DATA)
-    .sick("0 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n", lines=(3,), count=1, classes=3, names=("dog",))
-    .sick("1 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n", lines=(3,), count=1, classes=3, names=("cat",))
-    .sick("0 0.5 0.5 0.2 0.2\n3 0.5 0.5 0.2 0.2\n", lines=(3,), count=2, classes=3, names=("dog", "cow"))
+    .faulty("0 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n", lines=(3,), count=1, classes=3, names=("dog",))
+    .faulty("1 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n", lines=(3,), count=1, classes=3, names=("cat",))
+    .faulty("0 0.5 0.5 0.2 0.2\n3 0.5 0.5 0.2 0.2\n", lines=(3,), count=2, classes=3, names=("dog", "cow"))
     .clean("".join(f"{cls} 0.5 0.5 0.2 0.2\n" for cls in range(3))),
     Edge("CL005", "detect", counts, DATA)
-    .sick(1, lines=(3,), count=1, names=("dog",))
-    .sick((0, 1), lines=(3,), count=1, names=("cat",))
+    .faulty(1, lines=(3,), count=1, names=("dog",))
+    .faulty((0, 1), lines=(3,), count=1, names=("cat",))
     .clean((1, 1), (0, 0)),
-    Edge("CL005", "detect", lambda names: rows(BOX, YAML.replace("cat, dog", names)), DATA).sick(
+    Edge("CL005", "detect", lambda names: rows(BOX, YAML.replace("cat, dog", names)), DATA).faulty(
         "cat, dog, cow", lines=(3,), count=1, names=("dog",)
     ),
     Edge("CL010", "detect", both, DATA)
-    .sick("1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n", lines=(3,), by=-1, first=1, last=2, top=1, whole=True)
+    .faulty("1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n", lines=(3,), by=-1, first=1, last=2, top=1, whole=True)
     .clean("0 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n"),
-    Edge("CL006", "detect", only_in_train, DATA).sick(20, lines=(3,), split="val", count=1, names=("dog",)).clean(19),
+    Edge("CL006", "detect", only_in_train, DATA).faulty(20, lines=(3,), split="val", count=1, names=("dog",)).clean(19),
     Edge("CL007", "detect", counts, DATA)
-    .sick((100, 9), lines=(3,), few=10, count=1, examples=(("dog", 9),))
-    .sick((100, 1), lines=(3,), few=10, count=1, examples=(("dog", 1),))
+    .faulty((100, 9), lines=(3,), few=10, count=1, examples=(("dog", 9),))
+    .faulty((100, 1), lines=(3,), few=10, count=1, examples=(("dog", 1),))
     .clean((100, 10), (99, 9), (100, 0)),
     Edge("CL008", "detect", counts, DATA)
-    .sick((100, 1), lines=(None,), examples=(("cat", 100), ("dog", 1)))
+    .faulty((100, 1), lines=(None,), examples=(("cat", 100), ("dog", 1)))
     .clean((99, 1), (100, 0)),
     Edge("CL009", "detect", empty, "images/train/c0.jpg")
-    .sick((20, 11), lines=(None,), empty=11, images=20)
+    .faulty((20, 11), lines=(None,), empty=11, images=20)
     .clean((20, 10), (19, 11)),
     Edge("CL053", "detect", numbered, DATA)
-    .sick(((0, 49), (1, 49), (2, 2)), ((0, 18), (2, 2)), lines=(3,))
+    .faulty(((0, 49), (1, 49), (2, 2)), ((0, 18), (2, 2)), lines=(3,))
     .clean(((0, 49), (1, 50), (2, 1)), ((0, 18), (3, 2)), ((1, 18), (2, 2)), ((0, 17), (1, 0), (2, 2))),
     Edge("CL053", "detect", lambda known: numbered((0, 49), (1, 49), (2, 2), known=known), DATA)
-    .sick(20, lines=(3,))
+    .faulty(20, lines=(3,))
     .clean(19),
-    Edge("CL052", "detect", exchanged, DATA).sick(2, 64, lines=(None,)).clean(65),
-    Edge("CL054", "detect", recoloured, DATA).sick(2, 64, lines=(None,)).clean(65),
+    Edge("CL052", "detect", exchanged, DATA).faulty(2, 64, lines=(None,)).clean(65),
+    Edge("CL054", "detect", recoloured, DATA).faulty(2, 64, lines=(None,)).clean(65),
     Edge("CL057", "detect", minus_one, DATA)
-    .sick((3, 3), (5, 95), lines=(3,), by=1, first=-1, last=0, top=1, whole=True)
+    .faulty((3, 3), (5, 95), lines=(3,), by=1, first=-1, last=0, top=1, whole=True)
     .clean((2, 2), (4, 96), (3, 3, 1), (3, 3, -2)),
-    Edge("CL040", "classify", foxes, "train/fox").sick((4, 40), (1, 10), lines=(None,)).clean((5, 50), (4, 39), (1, 9)),
-    Edge("SP008", "detect", many, "images/val").sick((100, 29), lines=(None,)).clean((100, 30), (99, 29)),
-    Edge("SP009", "detect", many, "images/val").sick((99, 100), lines=(None,)).clean((100, 100), (98, 99)),
-    Edge("IM014", "detect", _bands, "images/train/a.tiff").sick(255.5, -0.5, lines=(None,)).clean(255.0, 0.0),
+    Edge("CL040", "classify", foxes, "train/fox")
+    .faulty((4, 40), (1, 10), lines=(None,))
+    .clean((5, 50), (4, 39), (1, 9)),
+    Edge("SP008", "detect", many, "images/val").faulty((100, 29), lines=(None,)).clean((100, 30), (99, 29)),
+    Edge("SP009", "detect", many, "images/val").faulty((99, 100), lines=(None,)).clean((100, 100), (98, 99)),
+    Edge("IM014", "detect", _bands, "images/train/a.tiff").faulty(255.5, -0.5, lines=(None,)).clean(255.0, 0.0),
     Edge("IM015", "detect", floats, "images/train/a.npy")
-    .sick((0, 1), (0, 0.7), lines=(None,))
+    .faulty((0, 1), (0, 0.7), lines=(None,))
     .clean((0, 1.001), (-0.001, 1)),
-    Edge("IM016", "detect", wide, "images/train/a.png").sick(255, lines=(None,)).clean(256),
-    Edge("IM017", "detect", wide, "images/train/a.png").sick(256, 16383, lines=(None,)).clean(255, 16384),
-    Edge("IM030", "detect", from_to, "images/train/a.png").sick((100, 102), lines=(None,)).clean((100, 103)),
-    Edge("IM031", "detect", from_to, "images/train/a.png").sick((0, 40), lines=(None,)).clean((0, 41), (38, 40)),
+    Edge("IM016", "detect", wide, "images/train/a.png").faulty(255, lines=(None,)).clean(256),
+    Edge("IM017", "detect", wide, "images/train/a.png").faulty(256, 16383, lines=(None,)).clean(255, 16384),
+    Edge("IM030", "detect", from_to, "images/train/a.png").faulty((100, 102), lines=(None,)).clean((100, 103)),
+    Edge("IM031", "detect", from_to, "images/train/a.png").faulty((0, 40), lines=(None,)).clean((0, 41), (38, 40)),
     Edge("IM032", "detect", from_to, "images/train/a.png")
-    .sick((225, 255), lines=(None,))
+    .faulty((225, 255), lines=(None,))
     .clean((224, 255), (225, 227)),
     Edge("IM033", "detect", from_to, "images/train/a.png")
-    .sick((100, 124), (100, 103), (20, 41), (224, 240), lines=(None,))
+    .faulty((100, 124), (100, 103), (20, 41), (224, 240), lines=(None,))
     .clean((100, 125), (100, 102), (20, 40), (225, 240)),
 ]
 

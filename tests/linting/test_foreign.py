@@ -244,7 +244,7 @@ def test_images_that_all_lack_a_name_are_one_finding(tiny: TinySet):
 
 
 @pytest.mark.parametrize("change", [image(0, file_name=None), annotation(0, bbox=None), category(0, name=None)])
-def test_one_sick_entry_is_no_matter_of_names(tiny: TinySet, change):
+def test_one_faulty_entry_is_no_matter_of_names(tiny: TinySet, change):
     change(tiny)
     assert "AN036" not in run(tiny.root).by_code()
 

@@ -53,10 +53,10 @@ def test_yamls_of_runs_and_of_other_things_are_no_datasets(tmp_path: Path):
 def test_a_fix_and_its_undo_find_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     tiny = TinySet(tmp_path / "cats-1")
     (label,) = (tiny.root / "labels/train").glob("*.txt")
-    sick = b"\xef\xbb\xbf" + label.read_bytes()
-    label.write_bytes(sick)
+    faulty = b"\xef\xbb\xbf" + label.read_bytes()
+    label.write_bytes(faulty)
     assert main(["lint", str(tmp_path), "--fix"]) == 0
-    assert label.read_bytes() == sick[3:]
+    assert label.read_bytes() == faulty[3:]
     assert main(["lint", str(tmp_path), "--undo"]) == 0
-    assert label.read_bytes() == sick
+    assert label.read_bytes() == faulty
     capsys.readouterr()

@@ -27,8 +27,8 @@ def test_ultralytics_does_with_rows_what_the_rule_says(code: str, tmp_path: Path
     """Drops means that stock's own check drops the image; anything else that it keeps it."""
     from ultralytics.data.utils import verify_image_label
 
-    task, sick, clean = CASES[code]
-    for change, dropped in ((sick, RULES[code].effect is Effect.DROPS), (clean, False)):
+    task, faulty, clean = CASES[code]
+    for change, dropped in ((faulty, RULES[code].effect is Effect.DROPS), (clean, False)):
         tiny = TinySet(tmp_path / str(dropped) / change.__name__)
         change(tiny)
         points, dims = read_config(tiny.root).kpt_shape or (0, 0)
@@ -155,16 +155,16 @@ def test_ultralytics_drops_slim_and_tiny_boxes_when_it_augments():
 def test_ultralytics_reads_data_yaml_as_the_rules_say(tmp_path: Path, offline, monkeypatch):
     from ultralytics.data.utils import check_det_dataset
 
-    def read_sick(code: str) -> dict:
+    def read_faulty(code: str) -> dict:
         tiny = TinySet(tmp_path / code)
         CASES[code][1](tiny)
         return check_det_dataset(str(tiny.root / "data.yaml"))
 
-    assert read_sick("CF017")["nc"] == 2
-    assert read_sick("CF023")["names"] == {0: "class_0", 1: "class_1"}
-    assert read_sick("CF025")["val"].endswith("images/val")
-    assert read_sick("CF026")["yaml_file"].endswith("CF026/data.yaml")
-    assert read_sick("CF020")["epochs"] == 3  # in the dataset's mapping, which no training reads settings from
+    assert read_faulty("CF017")["nc"] == 2
+    assert read_faulty("CF023")["names"] == {0: "class_0", 1: "class_1"}
+    assert read_faulty("CF025")["val"].endswith("images/val")
+    assert read_faulty("CF026")["yaml_file"].endswith("CF026/data.yaml")
+    assert read_faulty("CF020")["epochs"] == 3  # in the dataset's mapping, which no training reads settings from
     TinySet(tmp_path / "cwd" / "set").yaml("path: set\ntrain: images/train\nval: images/val\nnames: [a]\n")
     monkeypatch.chdir(tmp_path / "cwd")
     assert check_det_dataset("set/data.yaml")["path"] == Path("set")

@@ -22,7 +22,7 @@ from yolo_nanfix.linting.runner import run
 
 EACH = 6
 """So often each way of damage meets each of the two files."""
-SICK = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n"
+FAULTY = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n"
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,10 @@ def kept(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def sick(tmp_path) -> TinySet:
+def faulty(tmp_path) -> TinySet:
     """A dataset of a few images, with findings."""
     tiny = TinySet(tmp_path / "set")
-    tiny.put("labels/train/a.txt", SICK)
+    tiny.put("labels/train/a.txt", FAULTY)
     tiny.put("images/train/c.jpg", (tiny.root / "images/train/a.jpg").read_bytes())
     return tiny
 
@@ -55,9 +55,9 @@ def both(kept: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_memory_is_found_anew(damage, sick, kept):
-    fresh, rng = findings(sick, cache=False), random.Random(0)
-    assert findings(sick) == fresh
+def test_a_damaged_memory_is_found_anew(damage, faulty, kept):
+    fresh, rng = findings(faulty, cache=False), random.Random(0)
+    assert findings(faulty) == fresh
     whole = {file: file.read_bytes() for file in both(kept)}
     for file, content in whole.items():
         other = next(path for path in whole if path != file)
@@ -65,22 +65,22 @@ def test_a_damaged_memory_is_found_anew(damage, sick, kept):
             file.write_bytes(damage(content, rng))
             if file.suffix == store.COLUMNS:
                 other.unlink()  # else the columns are not asked
-            assert findings(sick) == fresh
+            assert findings(faulty) == fresh
     assert {file: file.read_bytes() for file in both(kept)} == whole
 
 
-def test_a_whole_memory_is_believed(sick, kept, monkeypatch):
-    fresh = findings(sick)
+def test_a_whole_memory_is_believed(faulty, kept, monkeypatch):
+    fresh = findings(faulty)
     monkeypatch.setattr("yolo_nanfix.linting.pipeline.check", None)
-    assert findings(sick) == fresh
+    assert findings(faulty) == fresh
 
 
-def test_a_file_in_the_place_of_another_is_not_read(sick, kept, tmp_path):
+def test_a_file_in_the_place_of_another_is_not_read(faulty, kept, tmp_path):
     """Of the same dataset linted in another way, where all stamps are the same, and of another dataset."""
-    fresh = {task: findings(sick, task=task, cache=False) for task in ("detect", "segment")}
+    fresh = {task: findings(faulty, task=task, cache=False) for task in ("detect", "segment")}
     assert fresh["detect"] != fresh["segment"]
     for task, expected in fresh.items():
-        assert findings(sick, task=task) == expected
+        assert findings(faulty, task=task) == expected
     other = TinySet(tmp_path / "other")
     of_other = findings(other)
     whole = {file: file.read_bytes() for file in kept.iterdir()}
@@ -92,26 +92,26 @@ def test_a_file_in_the_place_of_another_is_not_read(sick, kept, tmp_path):
                 file.write_bytes(content)
             for file, given in zip(files, files[shift:] + files[:shift], strict=True):
                 file.write_bytes(whole[given])
-            assert all(findings(sick, task=task) == expected for task, expected in fresh.items())
+            assert all(findings(faulty, task=task) == expected for task, expected in fresh.items())
             assert findings(other) == of_other
 
 
-def test_an_older_memory_beside_a_newer_one_is_told_by_its_stamps(sick, kept):
-    findings(sick)
+def test_an_older_memory_beside_a_newer_one_is_told_by_its_stamps(faulty, kept):
+    findings(faulty)
     older = {file: file.read_bytes() for file in both(kept)}
-    sick.put("labels/train/a.txt", SICK.replace("nan", "inf"))
-    changed = findings(sick)
-    assert changed == findings(sick, cache=False)
+    faulty.put("labels/train/a.txt", FAULTY.replace("nan", "inf"))
+    changed = findings(faulty)
+    assert changed == findings(faulty, cache=False)
     newer = {file: file.read_bytes() for file in both(kept)}
     for file, content in older.items():
         file.write_bytes(content)
-        assert findings(sick) == changed
+        assert findings(faulty) == changed
         for path, whole in newer.items():
             path.write_bytes(whole)
 
 
-def test_a_memory_that_is_no_regular_file_is_none(sick, kept, tmp_path):
-    fresh = findings(sick)
+def test_a_memory_that_is_no_regular_file_is_none(faulty, kept, tmp_path):
+    fresh = findings(faulty)
     for file in both(kept):
         for odd in ("fifo", "folder", "zero", "nowhere"):
             file.unlink(missing_ok=True)
@@ -121,67 +121,67 @@ def test_a_memory_that_is_no_regular_file_is_none(sick, kept, tmp_path):
                 file.mkdir()
             else:
                 file.symlink_to("/dev/zero" if odd == "zero" else tmp_path / "nowhere")
-            assert findings(sick) == fresh
+            assert findings(faulty) == fresh
             if file.is_dir():
                 file.rmdir()
-    assert findings(sick) == fresh and not (tmp_path / "nowhere").exists()
+    assert findings(faulty) == fresh and not (tmp_path / "nowhere").exists()
 
 
-def test_a_memory_of_another_user_is_not_read(sick, kept, monkeypatch):
-    findings(sick)
+def test_a_memory_of_another_user_is_not_read(faulty, kept, monkeypatch):
+    findings(faulty)
     file = both(kept)[0]
     assert store.read_whole(file) is not None
     monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
     assert store.read_whole(file) is None
 
 
-def test_without_a_home_nothing_is_remembered_where_the_command_stands(sick, tmp_path, monkeypatch):
+def test_without_a_home_nothing_is_remembered_where_the_command_stands(faulty, tmp_path, monkeypatch):
     """There platformdirs gives `~/.cache`, a folder of that name in the current one: the dataset, perhaps."""
     monkeypatch.setattr(store, "folder", lambda: Path("~/.cache/yolo-nanfix/lint"))
-    monkeypatch.chdir(sick.root)
-    before = sick.state()
-    assert findings(sick) == findings(sick, cache=False)
-    assert sick.state() == before
+    monkeypatch.chdir(faulty.root)
+    before = faulty.state()
+    assert findings(faulty) == findings(faulty, cache=False)
+    assert faulty.state() == before
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "a.columns"
     store.write_whole(file, b"1")
     assert store.read_whole(file) is not None and store.read_whole(Path("a.columns")) is None
 
 
-def test_what_killed_processes_left_is_removed(sick, kept):
+def test_what_killed_processes_left_is_removed(faulty, kept):
     kept.mkdir(parents=True)
     left, foreign = kept / f".a.nanfix-{unfinished.machine()}-1-0.tmp", kept / "notes.tmp"
     for file in (left, foreign):
         file.write_bytes(b"half")
     with unfinished.file(kept / "another") as busy:
-        findings(sick)
+        findings(faulty)
         assert not left.exists() and busy.exists() and foreign.exists()
     left.write_bytes(b"half")
-    findings(sick)  # nothing changed, nothing to write
+    findings(faulty)  # nothing changed, nothing to write
     assert not left.exists()
 
 
 @pytest.mark.parametrize("text", ["facts", "others"])
-def test_columns_that_are_whole_but_cannot_be_understood_are_read_anew(text, sick, kept):
-    fresh = findings(sick)
+def test_columns_that_are_whole_but_cannot_be_understood_are_read_anew(text, faulty, kept):
+    fresh = findings(faulty)
     columns, latest = both(kept)
     known = load(bytes(store.read_whole(columns) or b""))
     store.write_whole(columns, save({**known, store.TEXT + text: np.frombuffer(b"[[1, null]]", np.uint8)}))
     latest.unlink()
-    assert findings(sick) == fresh
+    assert findings(faulty) == fresh
 
 
-def test_times_that_were_set_back_are_no_disguise(sick):
+def test_times_that_were_set_back_are_no_disguise(faulty):
     """Unpacking an archive gives files and folders the times that they had in it."""
-    beside, hidden = sick.put("classes.txt", "cat\ndog\n"), sick.root / "images/train/.tiles"
+    beside, hidden = faulty.put("classes.txt", "cat\ndog\n"), faulty.root / "images/train/.tiles"
     hidden.mkdir()
     future = time.time_ns() + 10**18
     for path in (beside, hidden):
         os.utime(path, ns=(future, future))
-    seen = api.watched(sick.root), scanning.scan(str(hidden.parent))[3], findings(sick)
+    seen = api.watched(faulty.root), scanning.scan(str(hidden.parent))[3], findings(faulty)
     beside.write_text("dog\ncat\n")
     (hidden / "x.jpg").write_bytes(b"")
     for path in (beside, hidden):
         os.utime(path, ns=(future, future))
-    assert api.watched(sick.root) != seen[0] and scanning.scan(str(hidden.parent))[3] != seen[1]
-    assert findings(sick) != seen[2] and findings(sick) == findings(sick, cache=False)
+    assert api.watched(faulty.root) != seen[0] and scanning.scan(str(hidden.parent))[3] != seen[1]
+    assert findings(faulty) != seen[2] and findings(faulty) == findings(faulty, cache=False)

@@ -18,13 +18,13 @@ MANY = 6
 
 
 def coco(
-    root: Path, image: dict[str, Any], annotation: dict[str, Any], sick: int = MANY
+    root: Path, image: dict[str, Any], annotation: dict[str, Any], faulty: int = MANY
 ) -> list[tuple[str, int | None]]:
     """The findings on COCO with some entries changed: their codes, and how many entries are meant by each."""
     whole: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
     for k in range(MANY):
         (root / f"{k}.jpg").write_bytes(encode(".jpg", picture(seed=k)))
-        changed = (image, annotation) if k < sick else ({}, {})
+        changed = (image, annotation) if k < faulty else ({}, {})
         whole["images"].append({"id": k, "file_name": f"{k}.jpg", "width": 64, "height": 48, **changed[0]})
         box = {"id": k + 1, "image_id": k, "category_id": 1, "bbox": [10, 10, 20, 20]}
         whole["annotations"].append({**box, **changed[1]})

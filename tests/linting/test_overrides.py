@@ -18,7 +18,7 @@ from yolo_nanfix.findings import Report
 from yolo_nanfix.overrides import Overrides, What
 from yolo_nanfix.report.text_forms import TEXT_FORMS
 
-SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
+FAULTY = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 """BX004 (error) on line 1, BX006 (warning) on line 3."""
 
 
@@ -27,7 +27,7 @@ def tiny(tmp_path: Path, monkeypatch) -> TinySet:
     """BX004, BX006, and an array with NaN in place of an image (IM011, fatal; FS011), below the current folder."""
     monkeypatch.chdir(tmp_path)
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     page = io.BytesIO()
     np.save(page, np.full((48, 64, 3), np.nan, np.float32))
     tiny.put("images/val/b.npy", page.getvalue())

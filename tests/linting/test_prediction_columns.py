@@ -49,7 +49,7 @@ def test_rows_that_have_nothing_behind_them(task: str, rows: str, shape: str, tm
     assert "TX027" not in report.by_code()
 
 
-SICK = {
+FAULTY = {
     "a confidence": ("segment", f"{FIVE} 0.9\n{FIVE} 0.8", FIVE, ""),
     "a first track": ("segment", f"{FIVE} 1\n{FIVE} 2", FIVE, ""),
     "both": ("segment", f"{FIVE} 0.9 1\n{FIVE} 0.8 12", FIVE, ""),
@@ -59,7 +59,7 @@ SICK = {
 }
 
 
-@pytest.mark.parametrize(("task", "rows", "row", "shape"), SICK.values(), ids=SICK)
+@pytest.mark.parametrize(("task", "rows", "row", "shape"), FAULTY.values(), ids=FAULTY)
 def test_it_is_one_finding_and_cut_exactly(task: str, rows: str, row: str, shape: str, tmp_path: Path):
     tiny = build(tmp_path, rows, shape)
     before = texts(tiny)

@@ -1,4 +1,4 @@
-"""Each rule finds its defect in a sick twin, is silent on the healthy one, and documents itself."""
+"""Each rule finds its defect in a faulty twin, is silent on the healthy one, and documents itself."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def _found(tiny: TinySet, task: str, code: str) -> list:
     return [f for f in run(tiny.root, options=LintOptions(task, deep=RULES[code].deep)).findings if f.code == code]
 
 
-def test_every_rule_has_a_sick_and_a_clean_example():
+def test_every_rule_has_a_faulty_and_a_clean_example():
     assert set(CASES) == set(RULES)
     assert {code[:2] for code in RULES} >= {"CF", "FS", "IM", "SP", "TX", "BX", "SG", "KP", "OB", "CL", "AN"}
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_finds_the_sick_one(code: str, tmp_path: Path):
-    task, sick, _ = CASES[code]
+def test_finds_the_faulty_one(code: str, tmp_path: Path):
+    task, faulty, _ = CASES[code]
     tiny = TinySet(tmp_path)
-    sick(tiny)
+    faulty(tiny)
     before = tiny.state()
     found = _found(tiny, task, code)
     places = sorted(str(finding.place).replace(f"{tmp_path}/", "").replace(str(tmp_path), ".") for finding in found)
@@ -158,8 +158,8 @@ def test_ultralytics_raises_at_start_where_the_rule_says_crashes(code: str, tmp_
     from ultralytics.data.utils import check_det_dataset
 
     monkeypatch.setattr("ultralytics.data.utils.check_font", lambda *_a, **_k: None)
-    task, sick, clean = CASES[code]
-    for name, change in (("sick", sick), ("clean", clean)):
+    task, faulty, clean = CASES[code]
+    for name, change in (("faulty", faulty), ("clean", clean)):
         tiny = TinySet(tmp_path / name)
         change(tiny)
 

@@ -16,7 +16,7 @@ from yolo_nanfix.linting import request
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.selection import KEYS, Selection, read_settings
 
-SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
+FAULTY = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 """BX004 (error) on line 1, BX006 (warning) on line 3."""
 
 
@@ -26,7 +26,7 @@ def tiny(tmp_path: Path, monkeypatch) -> TinySet:
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     tiny = TinySet(tmp_path / "project" / "set")
-    tiny.rows(SICK)
+    tiny.rows(FAULTY)
     return tiny
 
 
@@ -194,7 +194,7 @@ def test_only_new_findings_are_left(tiny: TinySet, tmp_path: Path):
     assert len(whole.findings) == 2 and whole.known == 0
     report = yolo_nanfix.lint(tiny.root, baseline=file)
     assert (report.findings, report.known, report.exit_code) == ((), 2, 0)
-    tiny.rows("1 0.3 0.3 0.1 0.1\n" + SICK + "0 0.7 0.7 0 0.1\n")  # the old ones one line further down, and a new one
+    tiny.rows("1 0.3 0.3 0.1 0.1\n" + FAULTY + "0 0.7 0.7 0 0.1\n")  # the old ones one line further down, and a new one
     report = yolo_nanfix.lint(tiny.root, baseline=file)
     assert [(f.code, f.place.line) for f in report.findings] == [("BX004", 5)] and report.known == 2
 
@@ -209,7 +209,7 @@ def test_equal_findings_are_counted(tiny: TinySet, tmp_path: Path):
 
 def test_a_baseline_survives_a_move_and_serves_several_datasets(tiny: TinySet, tmp_path: Path):
     other = TinySet(tiny.root.parent / "other")
-    other.rows(SICK)
+    other.rows(FAULTY)
     file = tiny.root.parent / "known.json"
     for root in (tiny.root, other.root):
         yolo_nanfix.lint(root, baseline=file, write_baseline=True)
@@ -270,7 +270,7 @@ def test_no_dataset_and_unusable_targets(tiny: TinySet, tmp_path: Path):
 
 def test_findings_about_the_given_files(tiny: TinySet):
     root = tiny.root
-    tiny.put("labels/val/b.txt", SICK)
+    tiny.put("labels/val/b.txt", FAULTY)
     tiny.put("images/val/c.jpg", b"")
     assert len(found(tiny)) >= 5
     assert found(tiny, files=[root / "labels/train/a.txt"]) == ["BX004", "BX006"]
@@ -281,7 +281,7 @@ def test_findings_about_the_given_files(tiny: TinySet):
 
 def test_the_dataset_is_found_above_the_file(tiny: TinySet, tmp_path: Path, monkeypatch):
     other = TinySet(tmp_path / "project" / "other")
-    other.rows(SICK)
+    other.rows(FAULTY)
     (tmp_path / "project" / "compose.yaml").write_text("services: {}\n")
     stray = tmp_path / "notes.txt"
     stray.write_text("nothing\n")
@@ -323,7 +323,7 @@ def test_classify_takes_a_folder(tmp_path: Path):
 
 
 def poison(code: str = "IM011", name: str = "pixel-nan", severity: Severity = Severity.FATAL) -> Finding:
-    return Finding(code, name, severity, Effect.POISONS, Place("/d/a.npy"), "NaN", "Mend it.", "train", "/d/a.jpg")
+    return Finding(code, name, severity, Effect.POISONS, Place("/d/a.npy"), "NaN", "Fix it.", "train", "/d/a.jpg")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sick(folder: Path) -> Path:
+def faulty(folder: Path) -> Path:
     (folder / "copy.jpg").write_bytes((folder / "2.jpg").read_bytes())
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "tiny.jpg").write_bytes(encode(".jpg", picture(8, 8)))
@@ -54,35 +54,35 @@ def test_splits_without_labels_are_looked_at_as_one(tmp_path: Path):
     assert report.by_code() == {"SP002": 2} and [choice.keep for choice in report.choice] == [True, True, False, False]
 
 
-def test_what_is_left_out_is_said_with_its_reasons(sick: Path, capsys):
-    report = run(sick)
+def test_what_is_left_out_is_said_with_its_reasons(faulty: Path, capsys):
+    report = run(faulty)
     out = {Path(choice.image).name: choice.because for choice in report.choice if not choice.keep}
     assert out == {"copy.jpg": ("SP001",), "empty.jpg": ("IM002",), "tiny.jpg": ("IM005",)}
     assert [Path(choice.partner).name for choice in report.choice if choice.partner is not None] == ["2.jpg"]
-    assert main(["lint", str(sick)]) == 1
+    assert main(["lint", str(faulty)]) == 1
     said = capsys.readouterr().out
     assert said.startswith("Images without labels") and "4 of 7 images are worth labelling; left out are:" in said
-    command = f"yolo-nanfix handoff {shlex.quote(str(sick))}"
+    command = f"yolo-nanfix handoff {shlex.quote(str(faulty))}"
     assert f"4 worth labelling. To give them to a labelling tool: {command}" in " ".join(said.split())
     assert "  empty.jpg: IM002\n" in said and "  tiny.jpg: IM005\n" in said and "SP001, like" in said
-    assert main(["lint", str(sick), "--fail-on", "fatal"]) == 0
+    assert main(["lint", str(faulty), "--fail-on", "fatal"]) == 0
 
 
-def test_the_json_lists_every_image(sick: Path, capsys):
-    assert main(["lint", str(sick), "--json"]) == 1
+def test_the_json_lists_every_image(faulty: Path, capsys):
+    assert main(["lint", str(faulty), "--json"]) == 1
     values = json.loads(capsys.readouterr().out)
     assert len(values["images"]) == 7 and sum(entry["keep"] for entry in values["images"]) == 4
     assert set(values["images"][0]) == {"image", "keep", "because", "partner"}
-    report = run(sick)
-    assert Report.from_dict(values).choice == report.choice == run(sick).choice  # the second as it was remembered
+    report = run(faulty)
+    assert Report.from_dict(values).choice == report.choice == run(faulty).choice  # the second as it was remembered
     with pytest.raises(ValueError, match="choice"):
         Choice.from_dict({"image": "a"})
     with pytest.raises(ValueError, match="keep"):
         Choice.from_dict({"image": "a", "keep": 1, "because": [], "partner": None})
 
 
-def test_a_rule_that_is_ignored_leaves_nothing_out(sick: Path):
-    report = api.lint(sick, ignore=["IM005"])
+def test_a_rule_that_is_ignored_leaves_nothing_out(faulty: Path):
+    report = api.lint(faulty, ignore=["IM005"])
     assert next(choice for choice in report.choice if choice.image.endswith("tiny.jpg")).keep
     assert sum(choice.keep for choice in report.choice) == 5
 
@@ -102,16 +102,16 @@ def test_a_dark_image_is_left_out_once_it_was_decoded(folder: Path):
     assert [Path(c.image).name for c in deep.choice if not c.keep] == ["grey.png"]
 
 
-def test_the_images_worth_labelling_are_handed_over(sick: Path, tmp_path: Path):
-    assert main(["handoff", str(sick), str(tmp_path / "out"), "--to", "coco", "--unlabelled"]) == 0
+def test_the_images_worth_labelling_are_handed_over(faulty: Path, tmp_path: Path):
+    assert main(["handoff", str(faulty), str(tmp_path / "out"), "--to", "coco", "--unlabelled"]) == 0
     entries = json.loads((tmp_path / "out/annotations.json").read_text())["images"]
     assert len(entries) == 4 and not {"empty.jpg", "tiny.jpg"} & {Path(entry["file_name"]).name for entry in entries}
 
 
-def test_a_page_and_other_forms(sick: Path, tmp_path: Path):
-    assert "empty.jpg" in api.lint_page(api.lint(sick))
+def test_a_page_and_other_forms(faulty: Path, tmp_path: Path):
+    assert "empty.jpg" in api.lint_page(api.lint(faulty))
     for form in ("sarif", "csv", "junit", "concise", "full"):
-        assert main(["lint", str(sick), "--output-format", form, "--output-file", str(tmp_path / form)]) == 1
+        assert main(["lint", str(faulty), "--output-format", form, "--output-file", str(tmp_path / form)]) == 1
         assert "empty.jpg" in (tmp_path / form).read_text()
 
 

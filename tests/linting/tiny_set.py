@@ -1,4 +1,4 @@
-"""A tiny healthy dataset, one image a split, and the ways to make it sick."""
+"""A tiny healthy dataset, one image a split, and the ways to make it faulty."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def test_value_and_gradient_are_finite_for_every_finite_input(predicted, target,
 @pytest.mark.parametrize("bad", (float("nan"), float("inf"), float("-inf")))
 @pytest.mark.parametrize("side", ("prediction", "target"))
 def test_a_keypoint_that_is_not_finite_stays_visible(bad, side):
-    good, sick = torch.ones(1, 2, 3), torch.ones(1, 2, 3)
-    sick[0, 0, 0] = bad
-    pair = (sick, good) if side == "prediction" else (good, sick)
+    good, faulty = torch.ones(1, 2, 3), torch.ones(1, 2, 3)
+    faulty[0, 0, 0] = bad
+    pair = (faulty, good) if side == "prediction" else (good, faulty)
     value, _ = value_and_gradient(*pair, torch.ones(1, 2, dtype=torch.bool), torch.ones(1, 1))
     assert value.isnan()
 

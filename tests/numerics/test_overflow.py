@@ -34,15 +34,15 @@ def test_a_healthy_model_passes(model):
 
 
 def test_the_module_that_overflows_in_float16_only_is_named(model):
-    sick = overflowing(model)
+    faulty = overflowing(model)
     with torch.no_grad():
-        exact = sick.eval()(torch.rand(SHAPE))[0]
+        exact = faulty.eval()(torch.rand(SHAPE))[0]
     assert exact.isfinite().all()
-    assert overflow_in_half(sick, SHAPE, torch.float16) == "model.4.cv1.conv"
-    assert overflow_in_half(sick, SHAPE, torch.bfloat16) is None
+    assert overflow_in_half(faulty, SHAPE, torch.float16) == "model.4.cv1.conv"
+    assert overflow_in_half(faulty, SHAPE, torch.bfloat16) is None
 
 
-def test_a_model_that_is_sick_in_float32_already_is_not_blamed_on_float16(model):
+def test_a_model_that_is_faulty_in_float32_already_is_not_blamed_on_float16(model):
     with torch.no_grad():
         model.model[4].cv1.conv.weight.fill_(float("nan"))
     assert overflow_in_half(model, SHAPE, torch.float16) is None

@@ -85,7 +85,7 @@ def test_only_the_short_side_is_moved_and_keeps_its_sign():
 @pytest.mark.parametrize("bad", (float("nan"), float("inf"), float("-inf")))
 @pytest.mark.parametrize("column", range(5))
 def test_a_box_that_is_not_finite_stays_visible_and_is_not_counted(column, bad):
-    good, sick = torch.tensor([[5.0, 5, 4, 2, 0.3]]), torch.tensor([[5.0, 5, 4, 2, 0.3]])
-    sick[0, column] = bad
-    assert ours(sick, good).isnan().all()
-    assert not regular_rboxes(sick)[1].any()
+    good, faulty = torch.tensor([[5.0, 5, 4, 2, 0.3]]), torch.tensor([[5.0, 5, 4, 2, 0.3]])
+    faulty[0, column] = bad
+    assert ours(faulty, good).isnan().all()
+    assert not regular_rboxes(faulty)[1].any()

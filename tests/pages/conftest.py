@@ -20,18 +20,18 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
-    """A folder with the runs `healthy`, `sick` (a NaN image, one incident an epoch) and `stock`, and the dataset."""
+    """A folder with the runs `healthy`, `faulty` (a NaN image, one incident an epoch) and `stock`, and the dataset."""
     root = tmp_path_factory.mktemp("trained")
     data = make_dataset(root / "set", n_train=12, n_val=4, size=(64, 64), n_classes=2, seed=1)
     assert yolo_nanfix.train(data, project=str(root), name="healthy", **TINY).healthy
     plant(data.parent, "nan_pixels", index=5)
-    assert yolo_nanfix.train(data, on_fatal="ignore", project=str(root), name="sick", **TINY).exit_code == 0
+    assert yolo_nanfix.train(data, on_fatal="ignore", project=str(root), name="faulty", **TINY).exit_code == 0
     with lab.bare():
         lab.train(data, root / "stock", epochs=2, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
     return root
 
 
 @pytest.fixture
-def sick(trained, tmp_path) -> Path:
-    """A copy of the sick run that a test may change, without its weights."""
-    return Path(shutil.copytree(trained / "sick", tmp_path / "sick", ignore=shutil.ignore_patterns("*.pt")))
+def faulty(trained, tmp_path) -> Path:
+    """A copy of the faulty run that a test may change, without its weights."""
+    return Path(shutil.copytree(trained / "faulty", tmp_path / "faulty", ignore=shutil.ignore_patterns("*.pt")))

@@ -84,7 +84,7 @@ def test_the_top_says_what_is_wrong_and_what_to_do_in_order(made):
     assert places == sorted(places)
 
 
-def test_only_fixes_that_would_mend_something_are_advised(tmp_path):
+def test_only_fixes_that_would_fix_something_are_advised(tmp_path):
     data = make_dataset(tmp_path / "set", n_train=8, n_val=2, size=(64, 64), seed=6)
     plant(data.parent, "label_spill", index=3)  # by more than 1 %: no safe fix clips so far
     text = read(api.lint_page(yolo_nanfix.lint(data))).text

@@ -85,55 +85,55 @@ def replaced(document, place, value):
 
 
 @pytest.mark.parametrize("name", [REPORT, "yolo-nanfix.csv", "results.csv", "args.yaml", "incidents"])
-def test_a_file_that_breaks_off_anywhere_gives_a_page(name, sick):
-    files = sorted((small(sick) / name).iterdir())[:1] if name == "incidents" else [sick / name]
+def test_a_file_that_breaks_off_anywhere_gives_a_page(name, faulty):
+    files = sorted((small(faulty) / name).iterdir())[:1] if name == "incidents" else [faulty / name]
     for path in files:
         whole = path.read_bytes()
         for share in (0.0, 0.003, 0.5, 0.999):
             path.write_bytes(whole[: int(len(whole) * share)])
-            found = built(sick)
+            found = built(faulty)
             assert share == 0.999 or "cannot be read" in found.text or "left out" in found.text or "empty" in found.text
         path.write_bytes(bytes(random.Random(0).randbytes(3000)))
-        built(sick)
+        built(faulty)
         path.unlink()
-        built(sick)
+        built(faulty)
 
 
-def test_values_of_wrong_types_anywhere_in_the_report_give_a_page(sick):
-    small(sick)
-    document = json.loads((sick / REPORT).read_text())
+def test_values_of_wrong_types_anywhere_in_the_report_give_a_page(faulty):
+    small(faulty)
+    document = json.loads((faulty / REPORT).read_text())
     places = list(leaves(document))
     wrong = [None, [], {}, True, -1, 1e308, "text", "1", [[[]]], {"a": {"b": 1}}, 10**40, "\x00<b>"]
     chosen = random.Random(1)
     for place in chosen.sample(places, 60):
-        (sick / REPORT).write_text(json.dumps(replaced(document, place, chosen.choice(wrong))))
-        built(sick)
+        (faulty / REPORT).write_text(json.dumps(replaced(document, place, chosen.choice(wrong))))
+        built(faulty)
 
 
 @pytest.mark.parametrize(
     "text", ["[]", "null", "3", '"x"', "{}", "[" * 100_000, '{"yolo_nanfix": "9.9.9"}', "\ufeff{}", "NaN"]
 )
-def test_a_report_that_is_none_is_named(text, sick):
-    (sick / REPORT).write_text(text, encoding="utf-8")
-    found = built(sick)
+def test_a_report_that_is_none_is_named(text, faulty):
+    (faulty / REPORT).write_text(text, encoding="utf-8")
+    found = built(faulty)
     assert "Missing or damaged" in found.text and REPORT in found.text
 
 
-def test_a_report_of_another_version_is_shown_as_far_as_it_is_understood(sick):
-    document = json.loads((sick / REPORT).read_text())
-    (sick / REPORT).write_text(json.dumps({**document, "yolo_nanfix": "9.9.9", "new": {"thing": 1}, "patches": 3}))
-    text = built(sick).text
+def test_a_report_of_another_version_is_shown_as_far_as_it_is_understood(faulty):
+    document = json.loads((faulty / REPORT).read_text())
+    (faulty / REPORT).write_text(json.dumps({**document, "yolo_nanfix": "9.9.9", "new": {"thing": 1}, "patches": 3}))
+    text = built(faulty).text
     assert "was written by yolo-nanfix 9.9.9" in text and "'patches' in yolo-nanfix.json has a wrong type" in text
     assert "2 of 6 micro-batches dropped" in text
 
 
-def test_incidents_of_wrong_types_give_a_page(sick):
-    path = sorted((small(sick) / "incidents").iterdir())[0]
+def test_incidents_of_wrong_types_give_a_page(faulty):
+    path = sorted((small(faulty) / "incidents").iterdir())[0]
     facts = facts_of(path)
     chosen = random.Random(2)
     for place in chosen.sample(list(leaves(facts)), 30):
         write_incident(path, replaced(facts, place, chosen.choice([None, [], {}, -1, "x", 1e308, [{}], True])))
-        built(sick)
+        built(faulty)
 
 
 @pytest.mark.parametrize(
@@ -154,24 +154,24 @@ def test_incidents_of_wrong_types_give_a_page(sick):
     ],
     ids=str,
 )
-def test_tensors_of_other_shapes_give_a_page(tensors, sick):
-    path = sorted((small(sick) / "incidents").iterdir())[0]
+def test_tensors_of_other_shapes_give_a_page(tensors, faulty):
+    path = sorted((small(faulty) / "incidents").iterdir())[0]
     write_incident(path, facts_of(path), **tensors)
-    built(sick)
+    built(faulty)
 
 
-def test_what_is_no_incident_is_named(sick):
-    first, second = sorted((sick / "incidents").iterdir())
+def test_what_is_no_incident_is_named(faulty):
+    first, second = sorted((faulty / "incidents").iterdir())
     save_file({"x": np.zeros(3, np.float32)}, first)
     write_incident(second, {**facts_of(second), "format": 7})
-    text = built(sick).text
+    text = built(faulty).text
     assert "This file cannot be read" in text and "This file is of format 7; the page understands 1" in text
 
 
-def test_hostile_names_stay_text(sick):
-    small(sick)
-    before = built(sick)
-    document = json.loads((sick / REPORT).read_text())
+def test_hostile_names_stay_text(faulty):
+    small(faulty)
+    before = built(faulty)
+    document = json.loads((faulty / REPORT).read_text())
     event = document["guard"]["events"][0]
     sources = [{"file": name, "suspect": name, "parents": [name]} for name in HOSTILE]
     events = [
@@ -188,16 +188,16 @@ def test_hostile_names_stay_text(sick):
         {"cause": name, "summary": name, "advice": [name, f"yolo-nanfix lint {name}"], "confidence": 1}
         for name in HOSTILE
     ]
-    (sick / REPORT).write_text(json.dumps(document))
-    path = sorted((sick / "incidents").iterdir())[0]
+    (faulty / REPORT).write_text(json.dumps(document))
+    path = sorted((faulty / "incidents").iterdir())[0]
     facts = facts_of(path)
     facts["sources"] = [{**s, "labels": {"file": s["file"], "rows": [s["file"]]}} for s in sources]
     facts["model"]["names"] = dict(enumerate(HOSTILE))
     facts["verdict"] = {k: HOSTILE[:3] if isinstance(v, list) else HOSTILE[1] for k, v in facts["verdict"].items()}
     write_incident(path, facts)
-    (sick / "results.csv").write_text('epoch,metrics/<script>alert(1)</script>,val/"onload=\n1,0.5,2\n2,0.6,1\n')
-    (sick / "args.yaml").write_text('data: "<script>alert(1)</script>"\nmodel: "\'\\"><b>"\nepochs: 2\n')
-    found = built(sick)
+    (faulty / "results.csv").write_text('epoch,metrics/<script>alert(1)</script>,val/"onload=\n1,0.5,2\n2,0.6,1\n')
+    (faulty / "args.yaml").write_text('data: "<script>alert(1)</script>"\nmodel: "\'\\"><b>"\nepochs: 2\n')
+    found = built(faulty)
     assert {tag for tag, _ in found.elements} <= {tag for tag, _ in before.elements}
     assert len(found.of("script")) == len(before.of("script"))
     assert all(
@@ -220,15 +220,15 @@ def test_a_folder_that_is_no_run_is_one_error(tmp_path, trained, capsys):
     error = capsys.readouterr().err
     assert error.count("yolo-nanfix: error:") == 4 and "Traceback" not in error
     assert main(["report", str(trained)]) == 2
-    assert "runs inside it: healthy, sick, stock" in capsys.readouterr().err
+    assert "runs inside it: healthy, faulty, stock" in capsys.readouterr().err
 
 
-def test_compare_bears_damaged_runs(sick, trained, tmp_path):
-    (sick / REPORT).write_text("{")
-    (sick / "results.csv").write_text("epoch,metrics/mAP50(B),val/box_loss\n1,nan,inf\n2,inf,-inf\n3")
-    (sick / "args.yaml").write_text("[1, 2")
-    found = reading.read(comparison_page.page((read_run(sick), read_run(trained / "healthy"))))
+def test_compare_bears_damaged_runs(faulty, trained, tmp_path):
+    (faulty / REPORT).write_text("{")
+    (faulty / "results.csv").write_text("epoch,metrics/mAP50(B),val/box_loss\n1,nan,inf\n2,inf,-inf\n3")
+    (faulty / "args.yaml").write_text("[1, 2")
+    found = reading.read(comparison_page.page((read_run(faulty), read_run(trained / "healthy"))))
     assert found.wrong == [] and "cannot be read" in found.text
-    shutil.rmtree(sick / "incidents")
-    (sick / REPORT).unlink()
-    assert reading.read(comparison_page.page((read_run(trained / "stock"), read_run(sick)))).wrong == []
+    shutil.rmtree(faulty / "incidents")
+    (faulty / REPORT).unlink()
+    assert reading.read(comparison_page.page((read_run(trained / "stock"), read_run(faulty)))).wrong == []

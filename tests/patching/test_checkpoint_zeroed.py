@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 def nan_gradient_at(step):
     """A user's trainer in which one backward pass gives NaN gradients although the loss is finite."""
 
-    class Sick(lab.trainer_class("detect")):
+    class Faulty(lab.trainer_class("detect")):
         backwards = 0
 
         def optimizer_step(self):
@@ -39,18 +39,18 @@ def nan_gradient_at(step):
                 next(p for p in self.model.parameters() if p.grad is not None).grad[0] = NAN
             super().optimizer_step()
 
-    return Sick
+    return Faulty
 
 
 def test_a_poisoned_epoch_costs_stock_all_checkpoints_and_ours_one_epoch(data, tmp_path):
     """The last step of epoch 2 of 3 makes all weights NaN; epoch 3 is NaN and upstream reloads last.pt."""
-    sick = nan_gradient_at(2 * BATCHES)
+    faulty = nan_gradient_at(2 * BATCHES)
     with lab.bare():
-        stock = lab.train(data, tmp_path / "stock", trainer=sick, epochs=3)
+        stock = lab.train(data, tmp_path / "stock", trainer=faulty, epochs=3)
         assert lab.is_zeroed(lab.checkpoint(stock.trainer.last))
         tally.clear()
         with yolo_nanfix.patched(NAME, guard=False):
-            ours = lab.train(data, tmp_path / "ours", trainer=sick, epochs=3)
+            ours = lab.train(data, tmp_path / "ours", trainer=faulty, epochs=3)
     assert ours.error is None and tally.read() == {NAME: 1}
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
     for path in (ours.trainer.last, ours.trainer.best):
@@ -58,12 +58,12 @@ def test_a_poisoned_epoch_costs_stock_all_checkpoints_and_ours_one_epoch(data, t
 
 
 def test_a_run_poisoned_before_its_first_checkpoint_says_so_in_place_of_saving_zeros(data, tmp_path):
-    sick = nan_gradient_at(BATCHES)
+    faulty = nan_gradient_at(BATCHES)
     with lab.bare():
-        stock = lab.train(data, tmp_path / "stock", trainer=sick, epochs=1)
+        stock = lab.train(data, tmp_path / "stock", trainer=faulty, epochs=1)
         assert stock.error is None and lab.is_zeroed(lab.checkpoint(stock.trainer.best))
         with yolo_nanfix.patched(NAME, guard=False):
-            ours = lab.train(data, tmp_path / "ours", trainer=sick, epochs=1)
+            ours = lab.train(data, tmp_path / "ours", trainer=faulty, epochs=1)
     assert isinstance(ours.error, PoisonedState) and "training ends without a model" in str(ours.error)
     assert not list(ours.trainer.wdir.iterdir())
 

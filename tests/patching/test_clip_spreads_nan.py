@@ -87,7 +87,7 @@ def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
 
 
-class Sick(lab.trainer_class("detect")):
+class Faulty(lab.trainer_class("detect")):
     """A user's trainer whose second backward pass gives a NaN gradient although the loss is finite."""
 
     backwards = 0
@@ -101,10 +101,10 @@ class Sick(lab.trainer_class("detect")):
 
 def test_a_run_survives_without_the_guard(data, tmp_path):
     with lab.bare():
-        stock = lab.train(data, tmp_path / "stock", trainer=Sick, epochs=1)
+        stock = lab.train(data, tmp_path / "stock", trainer=Faulty, epochs=1)
     assert lab.not_finite(stock.trainer.model.parameters())
     with lab.bare(), yolo_nanfix.patched(NAME, guard=False):
-        ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=1)
+        ours = lab.train(data, tmp_path / "ours", trainer=Faulty, epochs=1)
     assert ours.error is None
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
 
@@ -116,7 +116,7 @@ def test_with_the_guard_on_the_guard_decides_and_this_patch_does_not_look(data, 
         ours = lab.train(
             data,
             tmp_path / "ours",
-            trainer=Sick,
+            trainer=Faulty,
             epochs=1,
             callbacks={"on_train_end": lambda t: seen.update(tally.read())},
         )

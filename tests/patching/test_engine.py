@@ -57,7 +57,7 @@ def test_patch_replaces_every_holder_and_unpatch_restores_the_very_same_objects(
     assert all(a is b for a, b in zip(before, standing(), strict=True))
 
 
-def test_torchvision_is_mended_before_anything_imports_ultralytics():
+def test_torchvision_is_fixed_before_anything_imports_ultralytics():
     """Releases before 8.4 import torchvision when ultralytics is imported."""
     chosen = [card.name for card in engine._choose([], engine.Choice())]
     installing = [name for name in chosen if load_fixes()[name].install]

@@ -201,9 +201,9 @@ def test_keep_alive_terms_of_finite_rows_are_zero(dtype, numbers, labels):
     leaf = torch.tensor(numbers, dtype=dtype).view(3, 4).requires_grad_(True)
     empty = without_labels(torch.tensor(labels).float(), 3)
     assert empty.tolist() == [image not in labels for image in range(3)]
-    mended, lost = finite_rows(leaf, empty)
-    term = (mended[empty] * 0).sum()
+    fixed, lost = finite_rows(leaf, empty)
+    term = (fixed[empty] * 0).sum()
     term.backward()
     assert term == 0 and not leaf.grad.any()
-    assert torch.equal(mended[~lost].nan_to_num(0.5), leaf[~lost].nan_to_num(0.5))
+    assert torch.equal(fixed[~lost].nan_to_num(0.5), leaf[~lost].nan_to_num(0.5))
     assert torch.equal(lost, ~leaf.isfinite() & empty[:, None])

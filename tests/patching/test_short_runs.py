@@ -61,7 +61,7 @@ def test_short_runs_have_the_schedule_of_the_newest_release(release, newest):
         assert ours[name][0] == newest[name][0], name
     assert (stock["mosaic"][1], set(stock["mosaic"][2])) == (10, {False})
     assert ours["mosaic"][1] == 3 and set(ours["mosaic"][2]) == set(newest["mosaic"][2]) == {True}
-    assert stock["none"] == ours["none"]  # nothing is to be mended
+    assert stock["none"] == ours["none"]  # nothing is to be fixed
     assert counted == {WARMUP: 2, MOSAIC: 1}
 
 

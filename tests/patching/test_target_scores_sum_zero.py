@@ -1,4 +1,4 @@
-"""Batches of backgrounds: Inf in 8.0.6 and mended there; finite upstream in the installed release."""
+"""Batches of backgrounds: Inf in 8.0.6 and fixed there; finite upstream in the installed release."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from yolo_nanfix.report import text, text_forms, words
 
 def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004", **more) -> Finding:
     severity = more.pop("severity", Severity.ERROR)
-    return Finding(code, "a-defect", severity, Effect.DROPS, Place(file, 3), message, "Mend it.", **more)
+    return Finding(code, "a-defect", severity, Effect.DROPS, Place(file, 3), message, "Fix it.", **more)
 
 
 def _report(*findings: Finding) -> Report:
@@ -35,7 +35,7 @@ def _rendered(report: Report, **more) -> str:
 def test_a_line_says_where_what_and_what_ultralytics_does():
     out = _rendered(_report(_finding()))
     assert "/data/a.txt:3: BX004 [error] bad\n" in out
-    assert re.search(r"^BX004 +error +1 +a-defect: Ultralytics drops the image. Mend it.", out, re.MULTILINE)
+    assert re.search(r"^BX004 +error +1 +a-defect: Ultralytics drops the image. Fix it.", out, re.MULTILINE)
     assert "Not checked: TX009 (images are decoded under --deep only)." in out
     assert out.endswith("Training runs, but not on the data that you see: fix the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out

@@ -17,7 +17,7 @@ CHECKS = ("loss", "batchnorm", "pixels", "outputs")
 
 
 BOTH = "tensorboard+mlflow"
-RUNS = {"sick": BOTH, "stock": BOTH, "healthy": BOTH}
+RUNS = {"faulty": BOTH, "stock": BOTH, "healthy": BOTH}
 
 
 def python(out, script, *words):
@@ -48,22 +48,22 @@ def trained(out, runs):
 
 
 @pytest.fixture(scope="module")
-def sick(runs):
-    """A run of eight micro-batches, the second and the seventh sick: its report, and what each tracker has of it."""
+def faulty(runs):
+    """A run of eight micro-batches, the second and the seventh faulty: its report, and what each tracker has of it."""
     out, reports = runs
-    done = python(out, "read_back.py", out / "sick", (out / "ml-sick").as_uri())
-    return reports["sick"], json.loads(done.stdout.splitlines()[-1])
+    done = python(out, "read_back.py", out / "faulty", (out / "ml-faulty").as_uri())
+    return reports["faulty"], json.loads(done.stdout.splitlines()[-1])
 
 
-def test_both_have_the_guard_s_readings_at_events_and_epoch_ends(sick):
-    report, found = sick
+def test_both_have_the_guard_s_readings_at_events_and_epoch_ends(faulty):
+    report, found = faulty
     for tracker in ("tensorboard", "mlflow"):
         scalars = found[tracker]["scalars"]
         assert scalars["nanfix/dropped_micro_batches"] == [[2, 1], [4, 1], [7, 2], [8, 2]]
         for name in ("events", *(f"events_{check}" for check in CHECKS)):
             assert scalars[f"nanfix/{name}"] == scalars["nanfix/dropped_micro_batches"]
         assert [step for step, _ in scalars["nanfix/grad_norm"]] == [2, 4, 7, 8]
-        assert [step for step, _ in scalars["nanfix/loss"]] == [4, 8]  # the sick ones were nan
+        assert [step for step, _ in scalars["nanfix/loss"]] == [4, 8]  # the faulty ones were nan
         assert not [name for name in scalars if name.startswith("nanfix/loss_scale")]  # no GradScaler
     rows = (Path(report["paths"]["steps"])).read_text().splitlines()
     norms = {row.split(",")[0]: float(row.split(",")[7]) for row in rows[1:] if row.split(",")[7]}
@@ -74,8 +74,8 @@ def test_both_have_the_guard_s_readings_at_events_and_epoch_ends(sick):
     ]
 
 
-def test_both_have_the_events_as_text(sick):
-    report, found = sick
+def test_both_have_the_events_as_text(faulty):
+    report, found = faulty
     details = [event["detail"] for event in report["guard"]["events"]]
     texts = found["tensorboard"]["texts"]
     assert [step for step, _ in texts] == [2, 7]
@@ -85,8 +85,8 @@ def test_both_have_the_events_as_text(sick):
     assert all(detail in text for detail in details) and text.count("micro-batch dropped") == 2
 
 
-def test_both_have_the_sick_images_with_their_nan_pixel_in_magenta(sick):
-    _, found = sick
+def test_both_have_the_faulty_images_with_their_nan_pixel_in_magenta(faulty):
+    _, found = faulty
     assert found["tensorboard"]["images"] == [[2, [64, 64], [255, 0, 255]], [7, [64, 64], [255, 0, 255]]]
     assert found["mlflow"]["images"] == [
         ["nanfix/suspect-step000002-1.png", [64, 64], [255, 0, 255]],
@@ -94,8 +94,8 @@ def test_both_have_the_sick_images_with_their_nan_pixel_in_magenta(sick):
     ]
 
 
-def test_ultralytics_own_numbers_are_there_as_ever_and_the_report_counts_ours(sick):
-    report, found = sick
+def test_ultralytics_own_numbers_are_there_as_ever_and_the_report_counts_ours(faulty):
+    report, found = faulty
     for tracker in ("tensorboard", "mlflow"):
         assert len(found[tracker]["scalars"]["train/box_loss"]) == 2
     assert found["mlflow"]["status"] == "FINISHED"

@@ -52,11 +52,11 @@ def run(out, name, trackers):
     # augmented otherwise, under stock too. So the experiment is there before the seed is set.
     mlflow.create_experiment(str(out))
     feed.EVERY, feed.SECONDS = (2, 0.0) if name == "healthy" else DEFAULTS
-    sick = {(0, 1), (1, 2)} if name in ("sick", "full") else set()
+    faulty = {(0, 1), (1, 2)} if name in ("faulty", "full") else set()
     callbacks = {"on_train_start": break_text} if name == "full" else {}
     alone = ("torchvision-operators-missing",) if name in ("stock", "healthy") else ()
     with yolo_nanfix.patched(*alone, guard=name != "stock"):
-        result = lab.train(out / "set" / "data.yaml", out / name, trainer=trainer(sick), callbacks=callbacks)
+        result = lab.train(out / "set" / "data.yaml", out / name, trainer=trainer(faulty), callbacks=callbacks)
     if result.error:
         raise result.error
     (out / name / "hash.json").write_text(json.dumps(weights(result)))

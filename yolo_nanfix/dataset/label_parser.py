@@ -272,10 +272,10 @@ def _unparsable(index: int, line: int, tokens: list[str]) -> BadRow:
     """Name what is in the way of reading a row as numbers."""
     if tokens[0].startswith("#"):
         return BadRow(index, line, "comment", _row_text(tokens))
-    culprit = next(token for token in tokens if numbers_of((token,)) is None)
-    if "#" in culprit:
+    cause = next(token for token in tokens if numbers_of((token,)) is None)
+    if "#" in cause:
         return BadRow(index, line, "comment", _row_text(tokens))
-    return BadRow(index, line, "comma" if any(c in culprit for c in ",;") else "number", cut(culprit, QUOTED_TEXT))
+    return BadRow(index, line, "comma" if any(c in cause for c in ",;") else "number", cut(cause, QUOTED_TEXT))
 
 
 def _row_text(tokens: list[str]) -> str:

@@ -19,7 +19,7 @@ NAMES = ("ant", "bee", "cow")
 Row = tuple[float, ...]
 
 
-class SickSet(NamedTuple):
+class FaultySet(NamedTuple):
     """A set on disk, its task, and for each image the rows that are right."""
 
     root: Path
@@ -140,7 +140,7 @@ PICTURES: dict[str, Callable[[bytes], bytes]] = {
 """What is done to an image, by name."""
 
 
-def make(root: Path, task: str, seed: int, share: float, first: int = 0) -> SickSet:
+def make(root: Path, task: str, seed: int, share: float, first: int = 0) -> FaultySet:
     """A set in which such a share of the label files has a defect, one or two a file; classes begin with `first`."""
     rng = random.Random(seed)
     truth: dict[str, list[Row]] = {}
@@ -161,7 +161,7 @@ def make(root: Path, task: str, seed: int, share: float, first: int = 0) -> Sick
             jpeg = PICTURES[rng.choice(list(PICTURES))](jpeg)
         (root / "images" / split / f"{number:03d}.jpg").write_bytes(jpeg)
         (root / "labels" / split / f"{number:03d}.txt").write_bytes(content)
-    return SickSet(root, task, truth)
+    return FaultySet(root, task, truth)
 
 
 def _row(rng: random.Random, task: str, at: int) -> list[str]:
