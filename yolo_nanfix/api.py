@@ -338,6 +338,17 @@ def plan(
     return made
 
 
+def check_plan_files(output: str | Path | None, page: str | Path | None, *, overwrite: bool) -> None:
+    """Check the files that a plan is to be written to, before the dataset is read.
+
+    Raises:
+        UsageError: one exists and is not to be overwritten, is a folder, or has another suffix than it needs.
+    """
+    from yolo_nanfix.finetune import planner
+
+    planner.check_files(output, page, overwrite=overwrite)
+
+
 def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
     """Replay an incident in this process, on the CPU, with the patches of its run, and find the cause.
 

@@ -1,4 +1,4 @@
-"""The fine-tuning kit over dataset, lint and training: `score` and `bench`."""
+"""The fine-tuning kit over dataset, lint and training: `score`, `bench` and `trial`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from yolo_nanfix.finetune.arms import Bench
     from yolo_nanfix.finetune.folds import Folds
     from yolo_nanfix.finetune.scoring import Score
+    from yolo_nanfix.finetune.trial import Trial
+    from yolo_nanfix.plans import Plan
 
 OUT = Path("runs") / "bench"
 """Where `bench` keeps its runs unless told otherwise."""
+TRIALS = Path("runs") / "trial"
+"""Where `trial` keeps its runs unless told otherwise."""
+RECIPES = ("stock", "frozen", "small", "gradual", "far-domain")
+"""What `trial` tries unless told otherwise: the recipes for any set of trained weights."""
+TRIAL_EPOCHS = 10
+"""Epochs of each training of a trial: on 160 images frozen and full backbones have parted after 6."""
 SEEDS = 3
 """Fewer give no usable interval over seeds: Student's t with one degree of freedom is 12.7 errors wide."""
 
@@ -134,6 +142,87 @@ def bench(
     of = _groups_of(table, known, group_by)
     found = [arms.Arm(arm, tuple(one for one in trained if one.repeat.arm == arm), of) for arm in settings_of]
     return arms.judge(found, root, folds=folds is not None)
+
+
+def trial(
+    plan: Plan,
+    minutes: float,
+    *,
+    recipes: Iterable[str] = RECIPES,
+    epochs: int = TRIAL_EPOCHS,
+    group_by: str | None = None,
+    deep: bool = True,
+    out: str | Path = TRIALS,
+    progress: api.Progress | None = None,
+) -> Trial:
+    """Try recipes on the dataset of a plan, and say which to train with: a winner, or stock.
+
+    All trainings have the arguments of the plan; they differ in recipe and seed.
+
+    Args:
+        plan: from `plan`.
+        minutes: of wall time for all trainings.
+        recipes: names; stock is always among them.
+        epochs: of each training.
+        group_by: as for `score`.
+        deep: as for `score`.
+        out: the folder of all runs. Trainings that it holds are taken from there, and cost no time.
+        progress: called with (seconds used, seconds in all, what) before each training.
+
+    Raises:
+        UsageError: a recipe is unknown or does not fit, or the time does not suffice for stock and another recipe.
+        NanfixError: a training failed.
+        KeyboardInterrupt: a signal ended it; what is finished is kept for the next call.
+    """
+    from yolo_nanfix.finetune import planner, trial
+    from yolo_nanfix.finetune.recipe import STOCK_RECIPE, find
+    from yolo_nanfix.finetune.repeats import Repeat
+
+    names = list(dict.fromkeys((STOCK_RECIPE, *recipes)))
+    for name in names:
+        find(name)
+    if len(names) < 2:
+        raise UsageError("a trial needs a recipe besides stock")
+    if not minutes > 0 or epochs < 1:
+        raise UsageError(f"a trial of {minutes:g} minutes with trainings of {epochs} epochs is none")
+    table = _study(plan.data, deep, None)
+    root, data = Path(out), Path(plan.data)
+    files = {name: planner.text(plan, name) for name in names}
+
+    def make(name: str, seed: int) -> Repeat:
+        options = ("--recipe", str(_plan_file(root, name, files[name])))
+        return Repeat(name, f"seed{seed}", data, data, {**plan.given, "epochs": epochs, "seed": seed}, options)
+
+    groups = _groups_of(table, _together(table), group_by)
+    with api.prepared(data=plan.data), api.unguarded():
+        return trial.trial(names, make, root, minutes, groups, epochs=epochs, progress=progress)
+
+
+def write_plan(plan: Plan, output: str | Path, page: str | Path, trial: Trial) -> None:
+    """Write `plan.yaml` with the recipe that a trial has chosen, and the page of both.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    from yolo_nanfix.finetune import planner
+    from yolo_nanfix.report.html import plan_page
+
+    text = planner.text(plan, trial.recipe)
+    planner.write(plan_page.page(plan, text, trial.as_dict()), page)
+    planner.write(text, output)
+
+
+def _plan_file(out: Path, name: str, text: str) -> Path:
+    """The plan of one recipe, named by its content: another plan is another training."""
+    from hashlib import sha256
+
+    from yolo_nanfix.files import write_text
+
+    path = out / "plans" / f"{name}-{sha256(text.encode()).hexdigest()[:12]}.yaml"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    return path.resolve()
 
 
 def _study(data: str | Path, deep: bool, progress: api.Progress | None) -> Table:

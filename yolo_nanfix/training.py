@@ -77,6 +77,13 @@ def default_model(task: str) -> str:
     return str(TASK2MODEL[task])
 
 
+def is_published(name: str) -> bool:
+    """Whether Ultralytics offers weights of this name for download."""
+    from ultralytics.utils import downloads
+
+    return name in getattr(downloads, "GITHUB_ASSETS_NAMES", getattr(downloads, "GITHUB_ASSET_NAMES", ()))
+
+
 def load_model(model: Any, task: str | None) -> Any:
     """Ultralytics' `YOLO` object for a weights file, a model yaml or a release asset's name.
 

@@ -16,7 +16,8 @@ from surroundings import LIMIT
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (
-    "yolo_nanfix", "patches", "pyproject.toml", "README.md", "LICENSE", "action.yml", ".pre-commit-hooks.yaml",
+    "yolo_nanfix", "patches", "recipes", "pyproject.toml", "README.md", "LICENSE", "action.yml",
+    ".pre-commit-hooks.yaml",
 )  # fmt: skip
 
 

@@ -54,6 +54,7 @@ SIDES: dict[str, list[tuple[Case, Reason | None, Any]]] = {
     "weights_to_start": [
         (case(model="a/yolov8n.yaml", images=weights_to_start.FEW_IMAGES - 1), Reason.FROM_SCRATCH, "yolov8n.pt"),
         (case(model="a/yolov8n.yaml", images=weights_to_start.FEW_IMAGES), None, None),
+        (case(model="a/own.yaml"), None, None),
         (case(model="yolov8n.pt"), None, None),
         (case(model="yolov8n.yaml", pretrained=False), None, None),
     ],

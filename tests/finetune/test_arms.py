@@ -86,7 +86,7 @@ def test_folds_of_a_real_dataset_train_and_are_kept(data, tmp_path, monkeypatch)
     assert all(one.seconds > 0 and (one.folder / "run/yolo-nanfix.json").is_file() for one in arm.trained)
     for fold in (0, 1):
         folder = tmp_path / "out/folds" / f"fold{fold}"
-        train, val = (set((folder / name).read_text().split()) for name in ("train.txt", "val.txt"))
+        train, val = (set((folder / name).read_text().splitlines()) for name in ("train.txt", "val.txt"))
         assert not train & val and len(train | val) == 12 and val == set(arm.trained[fold].evaluation.images)
         assert yaml.safe_load((folder / "data.yaml").read_text())["names"] == yaml.safe_load(data.read_text())["names"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("repeat.json")}

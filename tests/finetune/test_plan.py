@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ def test_the_text_has_each_advice_and_quiet_has_the_arguments(made: Plan, data: 
     text = capsys.readouterr().out
     for one in (*made.advices, *made.undecided):
         assert one.setting in text and one.source.address in text
-    assert f"yolo-nanfix plan {data} --trial MINUTES" in text
+    assert f"yolo-nanfix plan {shlex.quote(str(data))} --trial MINUTES" in text
     assert main([*words, "--quiet"]) == 0
     said = capsys.readouterr().out.split()
     assert dict(word.split("=") for word in said)["lr0"] == "0.0004" and "device=cpu" in said

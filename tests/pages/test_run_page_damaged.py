@@ -220,7 +220,7 @@ def test_a_folder_that_is_no_run_is_one_error(tmp_path, trained, capsys):
     error = capsys.readouterr().err
     assert error.count("yolo-nanfix: error:") == 4 and "Traceback" not in error
     assert main(["report", str(trained)]) == 2
-    assert "runs inside it: healthy, faulty, stock" in capsys.readouterr().err
+    assert "runs inside it: faulty, healthy, stock" in capsys.readouterr().err
 
 
 def test_compare_bears_damaged_runs(faulty, trained, tmp_path):

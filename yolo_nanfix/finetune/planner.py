@@ -13,6 +13,7 @@ from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.finetune import machine
 from yolo_nanfix.finetune.case import Case, units
 from yolo_nanfix.finetune.figures import Figures, count
+from yolo_nanfix.finetune.recipe import STOCK_RECIPE
 from yolo_nanfix.plans import Advice, Plan, Strength, Undecided
 from yolo_nanfix.tasks import TASKS
 
@@ -35,8 +36,6 @@ BLOCK = "# /// yolo-nanfix"
 """Begins the comment with what Ultralytics has no argument for; `# ///` ends it, as PEP 723 has it."""
 VERSION = 1
 """The version of that comment."""
-RECIPE = "stock"
-"""The recipe of a plan that no trial has chosen."""
 
 
 def check(arguments: Mapping[str, Any]) -> None:
@@ -133,9 +132,14 @@ def strongest(advices: Iterable[Advice]) -> tuple[Advice, ...]:
     return tuple(sorted(advices, key=lambda advice: (not advice.changes, order.index(advice.strength)))[:MOST])
 
 
-def text(plan: Plan) -> str:
-    """The content of `plan.yaml`: a file for Ultralytics' `cfg=`, and a comment with what is ours."""
-    own = {"recipe": RECIPE, "version": VERSION, "data": dict(plan.fingerprint)}
+def text(plan: Plan, recipe: str = STOCK_RECIPE) -> str:
+    """The content of `plan.yaml`: a file for Ultralytics' `cfg=`, and a comment with what is ours.
+
+    Args:
+        plan: its settings and dataset.
+        recipe: the name of the recipe that a trial has chosen.
+    """
+    own = {"recipe": recipe, "version": VERSION, "data": dict(plan.fingerprint)}
     block = "".join(f"# {line}\n" for line in _yaml(own).split("\n")[:-1])
     own_run = {key: value for key, value in plan.arguments.items() if key not in OF_THE_RUN}
     arguments = {"data": plan.data, "model": plan.model, **own_run}

@@ -19,11 +19,10 @@ from typing import Any
 from yolo_nanfix import api
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.finetune.arms import Arm, Bench, judge
+from yolo_nanfix.finetune.recipe import STOCK_RECIPE
 from yolo_nanfix.finetune.repeats import Repeat, Trained, kept, train_once
 from yolo_nanfix.finetune.statistics import RESAMPLES
 
-STOCK = "stock"
-"""What every recipe must beat."""
 MOST_SEEDS = 10
 """More seeds of the last two recipes tell hardly more: the images that judge are what is uncertain then."""
 FEWEST_SEEDS = 2
@@ -163,7 +162,7 @@ def trial(
         KeyboardInterrupt: a signal ended it; calling it again goes on.
     """
     budget = budget or Budget(minutes)
-    left = [STOCK, *(one for one in dict.fromkeys(recipes) if one != STOCK)]
+    left = [STOCK_RECIPE, *(one for one in dict.fromkeys(recipes) if one != STOCK_RECIPE)]
     done: dict[str, list[Trained]] = {one: [] for one in left}
     rounds: list[Round] = []
 
@@ -176,7 +175,7 @@ def trial(
         done[recipe].append(train(repeat, out))
         if not known:
             budget.note(recipe, began - budget.left)
-        if recipe == STOCK and seed == 0 and not budget.affords([STOCK]):
+        if recipe == STOCK_RECIPE and seed == 0 and not budget.affords([STOCK_RECIPE]):
             raise UsageError(
                 f"{budget.minutes:g} minutes do not suffice: one training of {epochs} epochs took"
                 f" {(began - budget.left) / 60:.1f}, and two are needed at least; give more minutes, or fewer epochs"
@@ -195,16 +194,18 @@ def trial(
         means = {one: _mean(done[one]) for one in trained}
         ranked = sorted(trained[1:], key=lambda one: -means[one])
         stay = ranked[: math.ceil(len(ranked) / 2)] if len(ranked) > 1 else ranked
-        rounds.append(Round(seed, tuple(trained), means, tuple(one for one in left if one not in (STOCK, *stay))))
-        left = [STOCK, *stay]
-    best = left[1] if len(left) > 1 else STOCK
-    common = min(len(done[STOCK]), len(done[best]))
+        rounds.append(
+            Round(seed, tuple(trained), means, tuple(one for one in left if one not in (STOCK_RECIPE, *stay)))
+        )
+        left = [STOCK_RECIPE, *stay]
+    best = left[1] if len(left) > 1 else STOCK_RECIPE
+    common = min(len(done[STOCK_RECIPE]), len(done[best]))
     final = None
-    if best != STOCK and common:
-        arms = [Arm(name, tuple(done[name][:common]), groups) for name in (STOCK, best)]
+    if best != STOCK_RECIPE and common:
+        arms = [Arm(name, tuple(done[name][:common]), groups) for name in (STOCK_RECIPE, best)]
         final = judge(arms, out, folds=False, resamples=resamples)
     verdict = _verdict(final, common)
-    recipe = best if verdict is Verdict.WINNER else STOCK
+    recipe = best if verdict is Verdict.WINNER else STOCK_RECIPE
     seconds = sum(one.seconds for trained in done.values() for one in trained)
     return Trial(verdict, recipe, best, tuple(rounds), final, seconds, epochs, out)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from yolo_nanfix.plans import Plan, Strength
-from yolo_nanfix.report import plan_words
+from yolo_nanfix.report import plan_words, trial_text
 from yolo_nanfix.report.html.page import fragment, render_page
 from yolo_nanfix.report.words import figure, grouped
 from yolo_nanfix.wording import cut, printable
@@ -24,9 +25,15 @@ SIZES = {
 """Figures that are shown as quantiles."""
 
 
-def page(plan: Plan, text: str) -> str:
-    """The page as self-contained HTML; `text` is the content of `plan.yaml`."""
-    return render_page("plan.html.j2", **context(plan), file=text)
+def page(plan: Plan, text: str, trial: Mapping[str, Any] | None = None) -> str:
+    """The page as self-contained HTML.
+
+    Args:
+        plan: what it shows.
+        text: the content of `plan.yaml`.
+        trial: what `Trial.as_dict` gives, if there was one.
+    """
+    return render_page("plan.html.j2", **context(plan), file=text, trial=_trial(trial) if trial else None)
 
 
 def notebook(plan: Plan) -> str:
@@ -63,6 +70,12 @@ def context(plan: Plan) -> dict[str, Any]:
         "sizes": _sizes(plan),
         "command": printable(f"yolo-nanfix plan {shlex.quote(plan.data)} --output plan.yaml"),
     }
+
+
+def _trial(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The rounds of a trial, and how it ended."""
+    names = [printable(name) for name in trial["rounds"][0]["recipes"]] if trial["rounds"] else []
+    return {"outcome": trial_text.outcome(trial), "names": names, "rows": trial_text.rows(trial)}
 
 
 def _splits(plan: Plan) -> list[dict[str, str]]:
