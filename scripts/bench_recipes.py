@@ -58,7 +58,7 @@ def main() -> None:
         if args.trial_minutes:
             plan = api.plan(args.data, **given)
             tried = finetuning.trial(plan, args.trial_minutes, recipes=names, out=out / "trial")
-            print(f"trial: {tried.verdict.value}, {tried.recipe}; best {tried.best}; {tried.seconds:.0f} s of CPU")
+            print(f"trial: {tried.ending.value}, {tried.recipe}; best {tried.best}; {tried.seconds:.0f} s of CPU")
         done: dict[str, list[tuple[list[float], float]]] = {name: [] for name in names}
         for seed in range(args.seeds):
             for name in names:

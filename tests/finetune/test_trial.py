@@ -1,4 +1,4 @@
-"""The trial: halving over paired seeds within a time, and its verdict."""
+"""The trial: halving over paired seeds within a time, and its ending."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.finetune.repeats import Repeat, Trained
-from yolo_nanfix.finetune.trial import Budget, Trial, Verdict, trial
+from yolo_nanfix.finetune.trial import Budget, Ending, Trial, trial
 
 
 class Bed:
@@ -40,26 +40,26 @@ class Bed:
 def test_a_better_recipe_wins_with_paired_seeds(tmp_path):
     bed = Bed({"stock": 0.2, "small": 1.7, "frozen": 0.3, "gradual": 0.1, "far-domain": 0.0})
     found = bed.run(14, tmp_path)
-    assert found.verdict is Verdict.WINNER and found.recipe == found.best == "small"
+    assert found.ending is Ending.WINNER and found.recipe == found.best == "small"
     first, second, third = found.rounds[:3]
     assert set(first.recipes) == set(bed.skills) and len(second.recipes) == 3 and len(third.recipes) == 2
     assert second.seed == 1 and "stock" in second.recipes and "stock" not in first.out + second.out
     assert len(found.final.arms[0].trained) == len(found.final.arms[1].trained) == len(found.rounds) == 5
     assert [one.repeat.name for one in found.final.arms[1].trained] == [f"seed{i}" for i in range(5)]
     assert len(bed.ran) == 5 + 3 + 2 + 2 + 2 == 14 and found.seconds == 14 * 60
-    assert found.as_dict()["verdict"] == "winner" and found.as_dict()["rounds"][0]["seed"] == 0
+    assert found.as_dict()["ending"] == "winner" and found.as_dict()["rounds"][0]["seed"] == 0
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.0, Verdict.NO_DIFFERENCE), (-1.5, Verdict.WORSE)])
-def test_stock_stays_unless_a_recipe_is_better(tmp_path, gain, verdict):
+@pytest.mark.parametrize(("gain", "ending"), [(0.0, Ending.NO_DIFFERENCE), (-1.5, Ending.WORSE)])
+def test_stock_stays_unless_a_recipe_is_better(tmp_path, gain, ending):
     found = Bed({"stock": 0.5, "small": 0.5 + gain}).run(8, tmp_path)
-    assert found.verdict is verdict and found.recipe == "stock" and found.best == "small"
+    assert found.ending is ending and found.recipe == "stock" and found.best == "small"
 
 
-def test_time_for_one_seed_only_has_no_verdict(tmp_path):
+def test_time_for_one_seed_only_has_no_ending(tmp_path):
     bed = Bed({"stock": 0.2, "small": 2.0, "frozen": 0.3})
     found = bed.run(4, tmp_path)
-    assert found.verdict is Verdict.TOO_SHORT and found.recipe == "stock" and bed.clock <= 4 * 60
+    assert found.ending is Ending.TOO_SHORT and found.recipe == "stock" and bed.clock <= 4 * 60
 
 
 def test_a_trial_that_cannot_afford_two_arms_is_refused(tmp_path):
@@ -80,5 +80,5 @@ def test_equal_recipes_rarely_win():
     wins = 0
     for number in range(10):
         bed = Bed(dict.fromkeys(("stock", "a" * (number + 2), "b", "cc"), 0.5))
-        wins += bed.run(12, Path("unused")).verdict is Verdict.WINNER
+        wins += bed.run(12, Path("unused")).ending is Ending.WINNER
     assert wins <= 1

@@ -33,7 +33,7 @@ def test_a_trial_trains_pairs_and_writes_the_plan_of_the_recipe_it_chose(data, t
     assert main([*words, "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["trial"]
     assert trained(out) == ["frozen/seed0", "frozen/seed1", "stock/seed0", "stock/seed1"]
-    assert told["verdict"] == "no-difference" and told["recipe"] == "stock" and told["best"] == "frozen"
+    assert told["ending"] == "no-difference" and told["recipe"] == "stock" and told["best"] == "frozen"
     assert [one["seed"] for one in told["rounds"]] == [0, 1] and told["final"]["arms"][1]["name"] == "frozen"
     plan = find(out / "plan.yaml")
     assert plan.recipe.name == "stock" and plan.arguments["imgsz"] == 32

@@ -29,7 +29,7 @@ FEWEST_SEEDS = 2
 """With one seed there is no telling the recipe from the seed."""
 
 
-class Verdict(str, Enum):
+class Ending(str, Enum):
     """How a trial ended."""
 
     WINNER = "winner"
@@ -64,7 +64,7 @@ class Trial:
     """The result of a trial.
 
     Attributes:
-        verdict: how it ended.
+        ending: how it ended.
         recipe: what to train with; stock unless a recipe won.
         best: the recipe that was judged against stock.
         rounds: of the halving.
@@ -74,7 +74,7 @@ class Trial:
         out: the folder with all runs.
     """
 
-    verdict: Verdict
+    ending: Ending
     recipe: str
     best: str
     rounds: tuple[Round, ...]
@@ -90,7 +90,7 @@ class Trial:
             for one in self.rounds
         ]
         return {
-            "verdict": self.verdict.value,
+            "ending": self.ending.value,
             "recipe": self.recipe,
             "best": self.best,
             "rounds": rounds,
@@ -204,20 +204,20 @@ def trial(
     if best != STOCK_RECIPE and common:
         arms = [Arm(name, tuple(done[name][:common]), groups) for name in (STOCK_RECIPE, best)]
         final = judge(arms, out, folds=False, resamples=resamples)
-    verdict = _verdict(final, common)
-    recipe = best if verdict is Verdict.WINNER else STOCK_RECIPE
+    ending = _ending(final, common)
+    recipe = best if ending is Ending.WINNER else STOCK_RECIPE
     seconds = sum(one.seconds for trained in done.values() for one in trained)
-    return Trial(verdict, recipe, best, tuple(rounds), final, seconds, epochs, out)
+    return Trial(ending, recipe, best, tuple(rounds), final, seconds, epochs, out)
 
 
 def _mean(trained: Sequence[Trained]) -> float:
     return sum(one.evaluation.map() for one in trained) / len(trained)
 
 
-def _verdict(final: Bench | None, seeds: int) -> Verdict:
+def _ending(final: Bench | None, seeds: int) -> Ending:
     if final is None or seeds < FEWEST_SEEDS:
-        return Verdict.TOO_SHORT
+        return Ending.TOO_SHORT
     difference = final.rows[0].difference
     if difference is None or not difference.differs:
-        return Verdict.NO_DIFFERENCE
-    return Verdict.WINNER if difference.estimate > 0 else Verdict.WORSE
+        return Ending.NO_DIFFERENCE
+    return Ending.WINNER if difference.estimate > 0 else Ending.WORSE

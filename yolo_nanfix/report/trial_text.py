@@ -15,13 +15,13 @@ from yolo_nanfix.wording import printable
 def outcome(trial: Mapping[str, Any]) -> str:
     """The sentence of a trial; of what `Trial.as_dict` gives."""
     best, final = printable(trial["best"]), trial["final"]
-    if trial["verdict"] == "too-short":
+    if trial["ending"] == "too-short":
         return "Not enough time for two seeds of the last two recipes, so nothing was shown: stock stays."
     difference = final["metrics"][0]["difference"]
     by = f"{difference['low']:.3f} to {difference['high']:.3f} mAP50-95"
-    if trial["verdict"] == "winner":
+    if trial["ending"] == "winner":
         return f"Recipe {best} is better than stock by {by}."
-    if trial["verdict"] == "stock-is-better":
+    if trial["ending"] == "stock-is-better":
         return f"Stock is better than the best recipe, {best} ({best} - stock: {by}): stock stays."
     return f"No difference seen: the best recipe, {best}, minus stock is {by}, which holds 0: stock stays."
 
