@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fix_kill_test import rounds
 
 
+@pytest.mark.slow
 def test_after_five_kills_every_byte_is_back_also_behind_links(tmp_path: Path):
     seen = rounds(tmp_path, kills=5, files=60, seed=1, links=True)
     assert seen["kills"] >= 5

@@ -5,17 +5,20 @@ from __future__ import annotations
 import chromium
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from marks import matrix
 
 MEGABYTE = 1_000_000
 PAGES = {"healthy_run": 3, "faulty_run": 3, "small_lint": 3, "bccd_lint": 3, "large_lint": 15}
 """Fixture -> the size in MB that its page may have."""
+QUICK = ("faulty_run", "small_lint")
 
 
-@pytest.fixture(params=PAGES)
+@pytest.fixture(params=[*QUICK, *matrix(*(page for page in PAGES if page not in QUICK))])
 def page_file(request):
     return request.getfixturevalue(request.param), PAGES[request.param]
 
 
+@pytest.mark.parametrize("page_file", PAGES, indirect=True)
 def test_size(page_file):
     file, limit = page_file
     assert file.stat().st_size < limit * MEGABYTE

@@ -129,6 +129,7 @@ def test_the_command_prints_a_curve_and_writes_the_plot(data, tmp_path, capsys):
     assert plot.read_bytes().startswith(b"\x89PNG") and list(tmp_path.iterdir()) == [plot] and str(plot) in err
 
 
+@pytest.mark.slow
 def test_json_holds_the_curve(data):
     """In a process of its own: nothing that Ultralytics logs may stand before it."""
     words = ["lr-find", str(data), *WORDS, "optimizer=SGD", "--steps", "10", "--min-lr", "0.001", "--max-lr", "0.01"]

@@ -42,6 +42,7 @@ def test_stock_raises_after_four_epochs_of_nan(data, tmp_path, shared):
     assert isinstance(stock.error, RuntimeError) and "NaN persisted for 4 epochs" in str(stock.error)
 
 
+@pytest.mark.slow
 def test_ours_drops_two_micro_batches_with_the_faulty_image_then_leaves_it_out(data, tmp_path, shared, capsys):
     code, report = ours(data, tmp_path, shared, "--on-fatal", "ignore")
     assert code == 0 and report["healthy"]

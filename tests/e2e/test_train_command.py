@@ -210,6 +210,7 @@ def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(faulty, tmp_path
     assert left(tmp_path / "run") <= WHOLE
 
 
+@pytest.mark.slow
 def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(faulty, tmp_path):
     process = begun(faulty, tmp_path, "bash", "-c", "trap '' INT; exec \"$@\"", "bash")
     rows = tmp_path / "run" / "results.csv"

@@ -33,6 +33,7 @@ def test_a_healthy_run_is_stock_s_bit_for_bit_and_without_an_event(name, tmp_pat
     assert healthy_runs.events(ours, bool(SPECS[name].trap)) == []
 
 
+@pytest.mark.slow
 def test_another_learning_rate_is_seen_in_all_that_it_changes(tmp_path, unpatched):
     data = healthy_runs._dataset(Spec(), tmp_path)
     with lab.bare():

@@ -77,7 +77,7 @@ def test_augmentation_that_yields_nan_costs_its_sample_and_blames_no_file(data, 
     assert "Holes" in verdict["advice"][0] and "remove" not in " ".join(verdict["advice"])
 
 
-@pytest.mark.parametrize("key", ["img", "bboxes"])
+@pytest.mark.parametrize("key", ["img", *matrix("bboxes")])
 def test_nan_that_the_trainers_own_code_makes_blames_no_file(key, data, tmp_path):
     class Faulty(lab.trainer_class("detect")):
         def preprocess_batch(self, batch):
@@ -160,7 +160,7 @@ def classes(value, where):
 
 @pytest.mark.parametrize(
     ("value", "where"),
-    [(7.0, "file"), (NAN, "memory"), (-1.0, "code"), *matrix((7.0, "memory"), (NAN, "file"), (7.0, "code"))],
+    [(7.0, "file"), (-1.0, "code"), *matrix((NAN, "memory"), (7.0, "memory"), (NAN, "file"), (7.0, "code"))],
 )
 def test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample(value, where, data, tmp_path):
     if value == 7.0:
@@ -267,6 +267,7 @@ def test_a_batch_that_quarantine_leaves_with_one_image_is_filled_up(data, tmp_pa
     assert sum("filled-up" in lab.did(e) for e in guard(ours)["events"]) == 2
 
 
+@pytest.mark.slow
 def test_a_batch_of_quarantined_images_alone_is_left_out(data, tmp_path):
     faulty = lab.with_nan_pixels(data, tmp_path / "set", [5])
     with yolo_nanfix.patched():

@@ -11,6 +11,7 @@ import sys
 import lab
 import pytest
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 
@@ -86,6 +87,8 @@ def test_after_each_epoch_in_which_something_happened_one_line_says_how_it_stand
     ]
 
 
-@pytest.mark.parametrize(("where", "verbose"), [(set(), True), ({(0, 1)}, False)], ids=("healthy", "not verbose"))
+@pytest.mark.parametrize(
+    ("where", "verbose"), [(set(), True), *matrix(({(0, 1)}, False))], ids=("healthy", "not verbose")
+)
 def test_else_it_is_silent(where, verbose, data, tmp_path, unpatched):
     assert standing(data, tmp_path / "run", where, verbose=verbose) == []

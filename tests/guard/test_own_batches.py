@@ -97,7 +97,7 @@ FORMS = {
     "NaN for no data": own(back=changed(img=lambda v: v.nan_to_num(114.0)), sample=holes),
     "paths": own(back=stems, sample=as_paths),
 }
-QUICK = ("tuple", "no names", "classes from 1", "NaN for no data")
+QUICK = ("tuple", "NaN for no data")
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_a_loss_of_the_users_own_may_give_sense_to_any_class(data, tmp_path):
     assert guard(ours)["events"] == []
 
 
-@pytest.mark.parametrize("where", ["collate_fn", *matrix("preprocess_batch")])
+@pytest.mark.parametrize("where", matrix("collate_fn", "preprocess_batch"))
 def test_image_classification_gets_no_names_where_only_tensors_are_expected(where, data, tmp_path):
     from torchvision.utils import save_image
 

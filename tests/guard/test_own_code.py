@@ -148,7 +148,7 @@ HOOKS = {
 }
 
 
-@pytest.mark.parametrize("name", ["nan afterwards", "huge on its way", *matrix("huge afterwards")])
+@pytest.mark.parametrize("name", ["huge on its way", *matrix("nan afterwards", "huge afterwards")])
 def test_a_hook_that_no_replay_has_is_named_by_the_gradient_that_it_spoilt(name, data, tmp_path, unpatched):
     plant, said = HOOKS[name]
     held = []
@@ -168,6 +168,7 @@ def test_a_hook_that_no_replay_has_is_named_by_the_gradient_that_it_spoilt(name,
     assert any(0 < sizes[other] < 1e3 for other in sizes if other != "model.1.conv.weight")  # those before clipping
 
 
+@pytest.mark.slow
 def test_a_hook_that_does_no_harm_leaves_every_bit_as_stock_has_it(data, tmp_path, unpatched):
     def begin(trainer):
         trainer.model.get_parameter("model.1.conv.weight").register_hook(lambda g: g * 0.5)

@@ -106,7 +106,7 @@ class Texts(lab.trainer_class("detect")):
         super().save_metrics({k: v for k, v in metrics.items() if k not in ("note", "matrix")})
 
 
-@pytest.mark.parametrize("trainer", (WithLookahead, OwnValidator, *matrix(Texts, Preview)))
+@pytest.mark.parametrize("trainer", (WithLookahead, *matrix(OwnValidator, Texts, Preview)))
 def test_a_healthy_run_with_own_parts_is_stock_s(trainer, data, tmp_path):
     with lab.bare():
         stock = lab.train(data, tmp_path / "stock", trainer=trainer)
@@ -117,7 +117,7 @@ def test_a_healthy_run_with_own_parts_is_stock_s(trainer, data, tmp_path):
     assert all(torch.equal(v, theirs[k]) for k, v in ours.trainer.model.state_dict().items())
 
 
-@pytest.mark.parametrize("trainer", (Faulty, Careful))
+@pytest.mark.parametrize("trainer", (Careful, *matrix(Faulty)))
 def test_a_step_of_an_optimizer_without_hooks_is_held_back_too(trainer, data, tmp_path):
     yolo_nanfix.patch()
     ours = lab.train(data, tmp_path / "ours", trainer=trainer, epochs=1, val=False)

@@ -115,6 +115,7 @@ def test_a_validation_without_a_training(data, tmp_path):
     assert not said and any(not bool(t.isfinite().all()) for t in again)
 
 
+@pytest.mark.slow
 def test_probabilities_of_nan_in_classification(data, tmp_path):
     import shutil
 

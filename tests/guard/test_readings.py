@@ -171,7 +171,7 @@ def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tm
     assert read["loss_scale"] == ([None] + [65536.0] * 7 if scaler else [None] * 8)
 
 
-@pytest.mark.parametrize(("scaler", "wanted"), [(False, 16), *matrix((True, 10))])
+@pytest.mark.parametrize(("scaler", "wanted"), matrix((False, 16), (True, 10)))
 def test_the_rows_take_no_read_of_their_own(scaler, wanted, data, tmp_path, unpatched, monkeypatch):
     """One a micro-batch, and one a step for the norm; of a GradScaler's only the last norm of an epoch."""
     reads, read = [], sensors.host_values
@@ -197,6 +197,7 @@ def test_the_rows_of_another_run_in_the_folder_are_gone(data, tmp_path, unpatche
     assert not (tmp_path / "run" / STEPS_NAME).exists()
 
 
+@pytest.mark.slow
 def test_a_classifier_whose_only_term_is_the_loss_has_one_column_of_it(tmp_path, unpatched):
     make_dataset(tmp_path / "set", n_train=8, n_val=4, size=(64, 64), seed=1)
     for split in ("train", "val"):
@@ -265,6 +266,7 @@ def test_a_resumed_run_goes_on_in_the_same_file(data, tmp_path, unpatched):
     assert event["step"] == 9 and math.isnan(read["loss"][8])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_without_its_file_says_so(data, tmp_path, unpatched):
     def stop(trainer):
         if trainer.epoch == 1:

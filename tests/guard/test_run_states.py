@@ -61,6 +61,7 @@ def test_most_micro_batches_dropped_is_a_failure(data, tmp_path):
     assert "the run came to its end, but failed" in sentence and level == "fatal"
 
 
+@pytest.mark.slow
 def test_an_epoch_without_a_step_degrades_a_run_and_is_named_first(data, tmp_path):
     where = {(1, n) for n in range(4)}
     summary, first, sentence, level = told(train(data, tmp_path / "run", where, epochs=4))
@@ -103,6 +104,7 @@ def test_a_finite_model_that_learnt_nothing_is_not_healthy(data, tmp_path):
     assert "healthy" not in sentence and level == "warning"
 
 
+@pytest.mark.slow
 def test_trained_weights_that_find_nothing_are_degraded_and_a_fresh_model_is_young(data, tmp_path):
     """The same metric 0; a model from scratch may have it after four steps, so it is neither praised nor blamed."""
     fresh = train(data, tmp_path / "fresh", epochs=1)
@@ -129,6 +131,7 @@ def test_train_says_first_what_a_degraded_run_lost(data, tmp_path, capsys):
     assert lines and lines[0].startswith("The run ended degraded: ") and "3 of 16 images left out" in lines[0]
 
 
+@pytest.mark.slow
 def test_the_log_says_how_a_degraded_run_ended(data, tmp_path):
     with lab.said() as messages:
         train(data, tmp_path / "run", {(1, n) for n in range(4)}, epochs=4, verbose=True)

@@ -256,6 +256,7 @@ def test_a_transform_that_raises_in_a_worker(data, tmp_path):
     assert all(e["values"]["error"] == "ValueError: no such thing" for e in named[:2])
 
 
+@pytest.mark.slow
 def test_float_pixels_under_default_augmentation(data, tmp_path):
     """OpenCV's look-up table refuses floats: stock dies in the loader."""
     import cv2
@@ -311,7 +312,7 @@ def test_a_whole_validation_batch_that_goes_missing_is_left_out(data, tmp_path):
     assert {Path(f).name for f in guard(ours)["unreadable"]} == names
 
 
-@pytest.mark.parametrize("cache", ["ram", *matrix("disk")])
+@pytest.mark.parametrize("cache", matrix("ram", "disk"))
 def test_a_file_that_goes_missing_before_it_is_cached(cache, data, tmp_path):
     file = image(data)
 
@@ -345,6 +346,7 @@ def test_a_file_that_goes_missing_before_it_is_cached(cache, data, tmp_path):
     assert list(guard(ours)["unreadable"]) == [str(file)]
 
 
+@pytest.mark.slow
 def test_in_image_classification(data, tmp_path):
     for split in ("train", "val"):
         for i, source in enumerate(sorted((data.parent / "images" / split).glob("*.jpg"))):
@@ -376,6 +378,7 @@ class Concatenated(lab.trainer_class("detect")):
         pass
 
 
+@pytest.mark.slow
 def test_in_a_set_of_several(data, tmp_path):
     file = image(data)
     with yolo_nanfix.patched():
@@ -407,6 +410,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_in_a_spawned_worker(data, tmp_path):
     """Under `spawn` nothing that was wrapped here is wrapped there, unless the dataset brings it along."""
     (tmp_path / "spawn.py").write_text(SPAWN)

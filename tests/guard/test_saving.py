@@ -13,6 +13,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.guard.checkpoints import unreadable, whole
@@ -82,7 +83,7 @@ def test_a_damaged_record_is_found(trainer):
     assert unreadable(trainer.best) is None
 
 
-@pytest.mark.parametrize("how", WRITERS)
+@pytest.mark.parametrize("how", ["bytes", *matrix("torch", "text")])
 def test_an_error_while_writing_leaves_the_old_files(trainer, how):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))

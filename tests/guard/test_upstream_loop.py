@@ -57,7 +57,7 @@ class FullInForward(Full):
     where = "forward"
 
 
-@pytest.mark.parametrize("trainer", (Full, FullInForward))
+@pytest.mark.parametrize("trainer", (Full, *matrix(FullInForward)))
 def test_a_batch_that_does_not_fit_is_halved_and_the_epoch_redone_as_in_stock(trainer, data, tmp_path, unpatched):
     options = {"trainer": trainer, "nbs": 16, "val": False}
     with lab.bare():
@@ -86,6 +86,7 @@ def test_ultralytics_own_nan_recovery_redoes_the_epoch_as_in_stock(data, tmp_pat
     assert guard_of(ours)["epochs_redone"] == 1
 
 
+@pytest.mark.slow
 def test_gradients_that_somebody_clears_are_cleared_where_they_are_kept_aside(data, tmp_path, unpatched):
     """A user's callback that throws an accumulation window away."""
 
@@ -132,7 +133,7 @@ def widen(trainer):
     [
         ("on_train_batch_end", clamp_gradients, 16),
         ("on_train_epoch_start", replace_optimizer, 4),
-        ("on_train_epoch_start", widen, 4),
+        *matrix(("on_train_epoch_start", widen, 4)),
     ],
     ids=("gradients", "optimizer", "model"),
 )
@@ -147,7 +148,7 @@ def test_what_callbacks_change_in_a_healthy_run_is_changed_as_in_stock(event, ch
 
 
 @pytest.mark.parametrize(
-    ("where", "nbs"), [*matrix(({(1, 0)}, 4)), ({(1, 0)}, 16), ({(1, 0), (1, 1)}, 4), *matrix(({(1, 0), (1, 1)}, 16))]
+    ("where", "nbs"), [({(1, 0)}, 16), *matrix(({(1, 0)}, 4), ({(1, 0), (1, 1)}, 4), ({(1, 0), (1, 1)}, 16))]
 )
 def test_an_epoch_that_begins_with_a_bad_micro_batch_has_finite_train_losses(where, nbs, data, tmp_path, unpatched):
     yolo_nanfix.patch()

@@ -155,7 +155,7 @@ print("\\n" + json.dumps(out))
 """
 
 
-@pytest.mark.parametrize("release", ("8.4.190", *matrix("8.4.60")))
+@pytest.mark.parametrize("release", matrix("8.4.190", "8.4.60"))
 def test_mixed_checkpoints_load_validate_and_resume(release):
     """In stock, 8.4.60 skips such a save: "EMA contains NaN/Inf"."""
     out = json.loads(run(release, RUN).splitlines()[-1])

@@ -156,6 +156,7 @@ def test_a_healthy_run_is_bit_identical_under_auto(mixed, tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_the_training_losses_do_not_change_under_off(mixed, tmp_path):
     with yolo_nanfix.patched(rect="stock"):
         stock = lab.train(mixed, tmp_path / "stock", imgsz=96)

@@ -52,6 +52,8 @@ def test_healthy_steps_are_stock_s_without_a_collective_of_ours(tmp_path):
     ours, report = train(tmp_path / "ours", epochs=1)
     assert [rank["sum"] for rank in ours] == [rank["sum"] for rank in stock]
     assert [rank["gathered"] for rank in ours] == [0, 0]
+    for rank in ours:
+        assert {"box-iou-half-precision", "mask-area-zero", "rect-validation"} <= set(rank["patches"])
     assert report["healthy"] and report["guard"]["micro_batches"] == 4 and report["guard"]["events"] == []
 
 

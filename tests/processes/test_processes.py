@@ -37,7 +37,7 @@ print(json.dumps([upstream.version(), names, *ranks]))
 """
 
 
-@pytest.mark.parametrize("release", [*matrix("8.3.253"), "8.4.190"])
+@pytest.mark.parametrize("release", matrix("8.3.253", "8.4.190"))
 def test_both_ddp_workers_train_under_the_patches_of_the_process_that_starts_them(release):
     version, names, first, second = json.loads(run(release, DDP).splitlines()[-1])
     assert version == release
@@ -122,6 +122,7 @@ def test_run_reaches_the_children_of_the_command():
     assert done.returncode == 0 and "box-iou-half-precision" in done.stdout
 
 
+@pytest.mark.slow
 def test_run_under_an_old_release_that_imports_torchvision_at_once():
     code = f"""
 import subprocess, sys
