@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from yolo_nanfix.report.words import printable
@@ -14,12 +15,12 @@ KINDS = {"B": "boxes", "M": "masks", "P": "keypoints"}
 
 
 def interval(value: Mapping[str, Any] | None) -> str:
-    """`0.512 (0.470 to 0.550)` of what `Interval.as_dict` gives; the estimate alone without ends, `-` for None."""
+    """`0.512 [0.470, 0.550]` of what `Interval.as_dict` gives; the estimate alone without ends, `-` for None."""
     if value is None:
         return "-"
     if value["low"] is None:
         return f"{value['estimate']:.3f}"
-    return f"{value['estimate']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    return f"{value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def render_score(score: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
@@ -35,12 +36,13 @@ def render_score(score: Mapping[str, Any], console: Console | None = None, *, qu
     if quiet:
         console.print(interval((honest or score["whole"])["map"]), markup=False)
         return
-    table = _table(f"{KINDS[score['kind']]}, 95 % intervals", "images", "objects", "mAP50-95", "mAP50")
-    shown = (("all images", score["whole"]), ("honest", honest), ("classes of the old model", score["old"]))
+    console.print(f"Metrics of {KINDS[score['kind']]} with 95 % intervals", markup=False)
+    table = _table("", "images", "objects", "mAP50-95", "mAP50")
+    shown = (("all images", score["whole"]), ("honest", honest), ("old classes", score["old"]))
     for name, figure in shown:
         if figure is not None:
             numbers = (str(figure["images"]), str(figure["objects"]))
-            table.add_row(name, *numbers, interval(figure["map"]), interval(figure["map50"]))
+            table.add_row(name, *numbers, escape(interval(figure["map"])), escape(interval(figure["map50"])))
     console.print(table)
     if honest is not None:
         count = len(score["seen"])
@@ -53,7 +55,7 @@ def render_score(score: Mapping[str, Any], console: Console | None = None, *, qu
     if len(score["per_class"]) > 1:
         table = _table("class", "AP50-95")
         for name, value in sorted(score["per_class"].items(), key=lambda item: item[1]):
-            table.add_row(printable(name), f"{value:.3f}")
+            table.add_row(escape(printable(name)), f"{value:.3f}")
         console.print(table)
 
 
@@ -68,11 +70,13 @@ def render_bench(bench: Mapping[str, Any], console: Console | None = None, *, qu
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     arms = [arm["name"] for arm in bench["arms"]]
     two = len(arms) > 1
-    columns = [*map(printable, arms), *([f"{printable(arms[1])} - {printable(arms[0])}"] if two else [])]
-    table = _table(f"{len(bench['arms'][0]['repeats'])} {bench['repeats']}, 95 % intervals", *columns)
+    columns = [*map(_title, arms), *([f"{_title(arms[1])} - {_title(arms[0])}"] if two else [])]
+    repeats = len(bench["arms"][0]["repeats"])
+    console.print(f"{repeats} {bench['repeats']}, 95 % intervals", markup=False)
+    table = _table("", *columns)
     for row in bench["metrics"][: 1 if quiet else None]:
-        cells = [interval(one) for one in row["arms"]] + ([interval(row["difference"])] if two else [])
-        table.add_row(printable(row["metric"]), *cells)
+        cells = [interval(one) for one in (*row["arms"], *((row["difference"],) if two else ()))]
+        table.add_row(*(escape(cell) for cell in (printable(row["metric"]), *cells)))
     console.print(table)
     if not quiet:
         for arm in bench["arms"]:
@@ -96,8 +100,12 @@ def outcome(bench: Mapping[str, Any]) -> str:
     return f"{better} is better than {worse} by {abs(difference['estimate']):.3f} mAP50-95."
 
 
+def _title(name: str) -> str:
+    return escape(printable(name))
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     return table

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from yolo_nanfix.report import intervals
@@ -44,7 +45,7 @@ def render(trial: Mapping[str, Any], console: Console, *, quiet: bool = False) -
         console.print("\nMean mAP50-95 of each recipe over its seeds so far; the lower half goes out:", markup=False)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for title in ("seed", *trial["rounds"][0]["recipes"]):
-            table.add_column(printable(title), no_wrap=True)
+            table.add_column(escape(printable(title)))
         for row in rows(trial):
             table.add_row(*row)
         console.print(table)
