@@ -40,7 +40,10 @@ def arms(gain: float, seeds: int) -> list[Arm]:
 
 
 def test_two_equal_arms_do_not_differ_and_a_better_one_does():
-    equal, better = judge(arms(0.0, 3), Path(), folds=False), judge(arms(1.5, 3), Path(), folds=False)
+    equal, better = (
+        judge(arms(0.0, 3), Path(), folds=False, resamples=200),
+        judge(arms(1.5, 3), Path(), folds=False, resamples=200),
+    )
     assert equal.differs is False and better.differs is True
     row = better.rows[0]
     assert row.metric == "mAP50-95" and row.difference.estimate > 0.1 and row.difference.source is Source.BOTH
@@ -50,7 +53,7 @@ def test_two_equal_arms_do_not_differ_and_a_better_one_does():
 
 
 def test_one_seed_has_the_interval_of_its_images_alone():
-    found = judge(arms(0.0, 1)[:1], Path(), folds=False)
+    found = judge(arms(0.0, 1)[:1], Path(), folds=False, resamples=200)
     assert found.differs is None and found.rows[0].difference is None and found.rows[0].arms[0].source is Source.IMAGES
 
 
@@ -69,7 +72,7 @@ def test_folds_are_compared_over_folds():
             )  # fmt: skip
             split.append(Trained(one.repeat, cut, 1.0, Path()))
         parts.append(Arm(arm.name, tuple(split), {}))
-    found = judge(parts, Path(), folds=True)
+    found = judge(parts, Path(), folds=True, resamples=200)
     assert len(parts[0].images) == 60 and found.rows[0].difference.source is Source.FOLDS and found.differs
     assert found.rows[0].arms[0].estimate == pytest.approx(np.mean(parts[0].each()))
 

@@ -58,7 +58,7 @@ def test_an_interrupted_trial_keeps_what_is_finished(data, tmp_path, monkeypatch
     done: list[str] = []
 
     def once(repeat, out) -> Trained:
-        if len(done) == 2:
+        if done:
             raise KeyboardInterrupt
         done.append(f"{repeat.arm}/{repeat.name}")
         return real(repeat, out)
@@ -68,7 +68,7 @@ def test_an_interrupted_trial_keeps_what_is_finished(data, tmp_path, monkeypatch
     monkeypatch.setattr(trial.trial, "__kwdefaults__", {**trial.trial.__kwdefaults__, "train": once})
     with pytest.raises(KeyboardInterrupt):
         finetuning.trial(plan, 30, **given)
-    assert trained(tmp_path) == ["frozen/seed0", "stock/seed0"]
+    assert trained(tmp_path) == ["stock/seed0"]
 
 
 @pytest.mark.parametrize(
