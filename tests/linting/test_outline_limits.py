@@ -117,8 +117,14 @@ def test_triangles_that_a_bridge_joins_are_rings():
 @pytest.mark.parametrize(
     ("one", "other", "shared"),
     [
-        (square(0, 0, 100), square(50, 0, 100), 5137.48),
-        (square(0, 0, 100), square(40, 0, 100), 6108.25),
+        (square(0, 0, 100), square(50, 0, 100), 5048.90),
+        (square(0, 0, 100), square(40, 0, 100), 6020.32),
+        (square(0, 0, 100), square(95, 0, 100), 456.05),
+        (square(0, 0, 100), square(100, 0, 100), 0),
+        ([(0, 0), (100, 37.3), (31, 90)], [(0, 0), (100, 37.3), (120, -20)], 0),
+        ([(0, 0), (100, 0), (100, 100)], [(0, 0), (100, 100), (0, 100)], 0),
+        (square(0, 0, 128), [(126, 124), (256, 124), (256, 256), (126, 256)], 0),
+        (square(0, 0, 128), [(125, 125), (256, 125), (256, 256), (125, 256)], 9),
         (square(0, 0, 100), square(20, 20, 50), 0),
         (square(0, 0, 100), square(100, 100, 100), 0),
     ],
@@ -126,6 +132,32 @@ def test_triangles_that_a_bridge_joins_are_rings():
 def test_the_area_that_two_rings_share_unless_one_is_in_the_other(one, other, shared):
     assert rings._overlap([outline(*one), outline(*other)]) == pytest.approx(shared, rel=1e-4)
     assert rings._overlap([outline(*one)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("corners", "cells"),
+    [
+        (square(0, 0, 256), 256 * 256),
+        (square(10, 20, 3), 9),
+        (square(10.4, 20, 1), 1),
+        (square(10.6, 20, 0.8), 0),
+        ([(0, 0), (256, 0), (256, 256)], 255 * 256 / 2 + 256),
+        ([(0, 0), (8, 6), (8, 0), (0, 6)], 24),
+    ],
+)
+def test_cells_whose_centre_lies_in_a_ring(corners, cells):
+    for ring in (outline(*corners), outline(*corners)[::-1], np.roll(outline(*corners), 1, axis=0)):
+        assert rings._cells_inside(ring).sum() == cells
+
+
+@pytest.mark.parametrize(("off", "told"), [(0, Outline(RingKind.VALID, 2)), (5, Outline(RingKind.OVERLAPPING, 2, 456))])
+def test_parts_that_share_an_edge_share_no_area(off, told):
+    there = [(50, 0), (50, -10), (150, -10), (150, 0)]
+    right = [(200 - off, 0), (200 - off, 100), (100 - off, 100), (100 - off, 0)]
+    x, y = outline(*there, *right, *there[::-1], *square(0, 0, 100)[1:], (0, 0)).T
+    found = judge_outline(x, y, 16.0)
+    assert (found.kind, found.rings) == (told.kind, told.rings)
+    assert found.area == pytest.approx(told.area, abs=1)
 
 
 @pytest.mark.parametrize(("long", "found"), [(4.0, [3]), (3.9, [])])
@@ -226,3 +258,36 @@ def test_what_two_parts_share_counts_from_the_least_area_on():
     assert shared.area == pytest.approx(100, rel=0.1)
     assert judge_outline(x, y, shared.area) == shared
     assert judge_outline(x, y, shared.area + 1).kind is not RingKind.OVERLAPPING
+
+
+def test_a_slip_thinner_than_a_step_of_a_tool_counts_as_none_even_where_it_has_the_least_area():
+    corners = outline((0, 0), (400, 0), (400, 400), (199.5, 400), (200.5, 399), (200.5, 401), (0, 400))
+    assert rings._largest_loop(corners) == pytest.approx(0.5)
+    assert judge_outline(*corners.T, rings._largest_loop(corners)) == Outline(RingKind.VALID, 1)
+
+
+def test_a_corner_twice_is_no_bridge_and_three_corners_are_a_ring():
+    assert rings._exact_bridges(outline((0, 0), (0, 0), (5, 0))) == [(1, 2)]
+    triangle = outline((0, 0), (10, 0), (210, 0.5), (10, 1), (0, 1), (0, 100), (-100, 100), (-100, 0))
+    assert sorted(map(len, rings._rings(triangle)[0])) == [3, 5]
+
+
+def circle(x: float, radius: float, corners: int) -> np.ndarray:
+    turn = np.arange(corners) / corners * 2 * np.pi
+    return np.column_stack([x + radius * np.cos(turn), radius * np.sin(turn)])
+
+
+@pytest.mark.parametrize(
+    ("parts", "chords"),
+    [
+        ([circle(0, 100, 256), circle(0, 93, 256)], [255, 511]),
+        ([circle(0, 100, 257), circle(0, 93, 256)], None),
+        ([circle(0, 100, 257), circle(900, 100, 256)], [256, 512]),
+        ([circle(0, 100, 513)], None),
+        ([open_parts(90)], [3, 7]),
+        ([open_parts(60)], None),
+    ],
+)
+def test_chords_of_more_than_512_corners_are_far_longer_than_the_edges(parts, chords):
+    """And without a crossing at least three times as long as the gaps."""
+    assert rings._chords(np.concatenate(parts), 16.0) == chords

@@ -163,6 +163,19 @@ def test_parts_that_overlap_leave_a_gap_in_the_mask_of_ultralytics(tmp_path: Pat
     assert found.code == "SG011" and abs(found.values["area"] - shared.sum()) < 0.1 * shared.sum()
 
 
+@pytest.mark.parametrize(("off", "codes"), [(0, []), (30, ["SG011"])])
+def test_parts_with_a_common_border_do_not_overlap(tmp_path: Path, off: int, codes: list[str]):
+    """The bridge to one of them crosses the other."""
+    wedge = np.array([(80, 150), (40, 120), (40, 180.0)])
+    wide = np.array([(100, 100), (200, 100), (200, 200), (100, 200.0)])
+    beside = np.array([(200, 140), (300, 140), (300, 160), (200, 160.0)]) - (off, 0)
+    outline = _merged([wide, wedge, beside])
+    assert len(_crossing(outline))
+    found = _found(tmp_path, _row(outline))
+    assert [f.code for f in found] == codes
+    assert [f.values["area"] for f in found] == pytest.approx([20 * off] * len(codes), rel=0.1)
+
+
 def test_traced_outlines_of_a_thousand_corners_are_told_apart(tmp_path: Path):
     mask = np.zeros((SIDE, SIDE), np.uint8)
     for x, y, radius in ((200, 200, 150), (470, 460, 140)):
