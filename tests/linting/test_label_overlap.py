@@ -58,9 +58,14 @@ def test_the_least_overlap_of_two_labels_of_one_picture(one, other, least):
         ([beside(0.3)], [beside(-0.3)], 3, True),
         ([beside(0.3)], [(0, 0.5, 0.8, 0.25, 0.25)], 4, True),
         ([beside(0.3)], [(0, 0.5, 0.8, 0.25, 0.25)], 3, False),
+        ([beside(0.3)], [(0, 0.5, 0.2, 0.25, 0.25)], 4, False),
+        ([beside(0.3)], [(0, 0.5, 0.2, 0.25, 0.25)], 5, True),
+        ([beside(0.3)], [(0, 0.5, 0.8, 0.25, 0.25)], 6, True),
+        ([beside(0.3)], [(0, 0.5, 0.2, 0.25, 0.25)], 7, True),
         ([], [BOX], 0, None),
         ([BOX] * 1000, [BOX] * 1000, 0, True),
         ([BOX] * 1000, [BOX] * 1001, 0, None),
+        ([BOX] * 101, [BOX] * 9901, 0, None),
     ],
 )
 def test_half_of_the_boxes_of_one_picture_overlap_by_seven_tenths(one, other, turn, same):

@@ -178,11 +178,20 @@ def test_boxes_vote_by_the_shape_of_their_class(found, votes):
 
 
 @pytest.mark.parametrize(
-    ("unturned", "right", "told"),
-    [(10, 0, 10), (9, 0, None), (10, 1, 11), (10, 2, None), (18, 2, 20)],
+    ("unturned", "right", "silent", "told"),
+    [
+        (10, 0, 0, 10),
+        (9, 0, 0, None),
+        (9, 0, 3, None),
+        (10, 0, 3, 10),
+        (10, 1, 0, 11),
+        (10, 2, 0, None),
+        (10, 2, 20, None),
+        (18, 2, 0, 20),
+    ],
 )
-def test_ten_images_vote_and_a_tenth_may_vote_otherwise(unturned, right, told):
-    found = people(20, -1.0, *[RIGHT] * right, *[UNTURNED] * unturned)
+def test_ten_images_vote_and_a_tenth_may_vote_otherwise(unturned, right, silent, told):
+    found = people(20, -1.0, *[shaped(EVEN)] * silent, *[RIGHT] * right, *[UNTURNED] * unturned)
     hits = list(turned_labels_unturned(found, SimpleNamespace(yaml_file="data.yaml", kpt_dims=None), ()))
     values = [(hit.values["images"], hit.values["of"], hit.values["first"]) for hit in hits]
-    assert values == ([] if told is None else [(unturned, told, f"{3 + right}.jpg")])
+    assert values == ([] if told is None else [(unturned, told, f"{3 + silent + right}.jpg")])

@@ -321,7 +321,7 @@ def _small(boxes: RowBoxes) -> Scale | None:
         return None
     for scale in (Scale.TWICE, Scale.HUNDREDTH):
         scaled = boxes.scaled(scale)
-        if max(scaled.ends) <= 1 + SLACK and _reach_far(scaled) and scaled.inside().all():
+        if _reach_far(scaled) and scaled.inside().all():
             return scale
     return None
 
@@ -373,16 +373,16 @@ def _proves_sides(boxes: RowBoxes, usual: Mask, scale: Scale) -> bool:
     boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
     ratio = boxes.width / boxes.height
     short = np.minimum(ratio, 1 / ratio)  # with swapped axes boxes end there along the shorter side
-    told = (ratio > SQUARE) | (ratio < 1 / SQUARE)
+    wide, told = ratio > 1, (ratio > SQUARE) | (ratio < 1 / SQUARE)
     scaled = boxes.scaled(scale)
     fits = scaled.inside()
     if scale is not Scale.SWAPPED:  # numbers grow above 1 in wide images or in high ones only
-        told &= (ratio > 1) == (scale is Scale.HEIGHT)
+        told &= wide == (scale is Scale.HEIGHT)
     out = told & ~usual
     if not _contradicts_usual(usual, fits, told, 1 - short[told]):
         return False
-    end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
-    other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
+    right, below = scaled.x + scaled.w / 2, scaled.y + scaled.h / 2
+    end, other = np.where(wide, right, below), np.where(wide, below, right)
     if not _reaches(end[told], 1 / short[told]) or other[told].max() < REACH or _drawn_on_pixels(boxes.some(told)):
         return False
     if scale is Scale.SWAPPED:
