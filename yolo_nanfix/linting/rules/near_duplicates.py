@@ -25,7 +25,7 @@ CLOSEST = 3
 """So many candidates in such a group are kept for one image and turn: the closest, of these the first."""
 _CHUNK = 1 << 22
 _BLOCK = 1 << 20
-_ROWS = 1 << 16
+_AT_ONCE = 1 << 16
 _BANDS = (0, 16, 32, 48)
 
 Indices = NDArray[np.int64]
@@ -148,11 +148,11 @@ def _in_band(
 def _by_fours(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The hashes with every fourth bit together, so that other bits share a band."""
     result = np.empty_like(hashes)
-    for low in range(0, len(hashes), _ROWS):
-        part = np.ascontiguousarray(hashes[low : low + _ROWS], "<u8")
+    for low in range(0, len(hashes), _AT_ONCE):
+        part = np.ascontiguousarray(hashes[low : low + _AT_ONCE], "<u8")
         bits = np.unpackbits(part.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
         apart = bits.reshape(-1, 16, 4).transpose(0, 2, 1).reshape(-1, 64)
-        result[low : low + _ROWS] = np.packbits(apart, axis=1, bitorder="little").view("<u8").reshape(part.shape)
+        result[low : low + _AT_ONCE] = np.packbits(apart, axis=1, bitorder="little").view("<u8").reshape(part.shape)
     return result
 
 
