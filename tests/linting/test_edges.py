@@ -133,14 +133,14 @@ def covering(count: int, others: int) -> Change:
     return rows("0 0.5 0.5 1 1\n" * count + boxes(others) if others else "0 0.5 0.5 1 1\n" * count)
 
 
-def covering_one_each(count: int) -> Change:
-    """So many images in train, each with one box that covers it."""
+def covering_one_each(count: int, others: int = 0) -> Change:
+    """So many images in train, each with one box that covers it, and some without a box."""
 
     def change(tiny: TinySet) -> None:
         tiny.rows("0 0.5 0.5 1 1\n")
-        for i in range(count - 1):
+        for i in range(count - 1 + others):
             tiny.put(f"images/train/c{i}.jpg", encode(".jpg", picture()))
-            tiny.put(f"labels/train/c{i}.txt", "0 0.5 0.5 1 1\n")
+            tiny.put(f"labels/train/c{i}.txt", "0 0.5 0.5 1 1\n" if i < count - 1 else "")
 
     return change
 
@@ -245,6 +245,12 @@ def recoloured(names: int) -> Change:
     return change
 
 
+def between(others: int) -> Change:
+    """A box, so many that begin a little further right, and the first one again, still further right."""
+    slim = "".join(f"0 {0.5001 + i / 10_000:.4f} {0.1 + i / 25:.2f} 0.2 0.02\n" for i in range(others))
+    return rows(f"{BOX}{slim}0 0.503 0.5 0.2 0.2\n")
+
+
 EDGES = [
     Edge("BX001", "detect", form("0 {} 0.5 0.02 0.2")).faulty(1.0101, 2).clean(1.0099, 2.001),
     Edge("BX001", "detect", form("0 0.5 0.5 0.02 {}")).faulty(1.0101).clean(1.0099),
@@ -260,9 +266,17 @@ EDGES = [
     Edge("BX008", "detect", form("0 0.5 0.5 {} 0.2")).faulty(0.0155, 0.0001).clean(0.015625, 0),
     Edge("BX008", "detect", form("0 0.5 0.5 0.2 {}")).faulty(0.0207).clean(0.020834),
     Edge("BX011", "pose", form(PERSON.replace("0.5", "{}", 1).strip(), in_pose)).faulty(1.0101).clean(1.0099),
+    Edge("BX011", "pose", form(PERSON.replace("0.5", "{}", 1).strip(), in_pose))
+    .faulty(2, pixels=False)
+    .faulty(2.001, pixels=True)
+    .clean("inf"),
+    Edge("BX018", "detect", lambda count: rows(boxes(count)))
+    .faulty(301, lines=(None,), objects=301, max_det=300)
+    .clean(300),
     Edge("BX015", "detect", form("0 {} 0.5 0.2 0.2")).faulty(2.001).clean(2),
-    Edge("BX016", "detect", form("0 0.5 0.5 {} 0.2", large)).faulty(0.0031, 0.001).clean(0.00315, 0.0009),
-    Edge("BX021", "detect", form("0 0.5 0.5 0.9 {}", large)).faulty(0.0112, 0.00125).clean(0.0113, 0.0012),
+    Edge("BX016", "detect", form("0 0.5 0.5 {} 0.2", large)).faulty(0.003125, 0.0031, 0.001).clean(0.00315, 0.0009),
+    Edge("BX021", "detect", form("0 0.5 0.5 0.9 {}", large)).faulty(0.01125, 0.0112, 0.00125).clean(0.0113, 0.0012),
+    Edge("FS002", "detect", moved_labels, IMAGES).faulty((1, 1), lines=(None,), bare=1, images=2).clean((0, 2), (4, 0)),
     Edge("FS061", "detect", moved_labels, IMAGES)
     .faulty((3, 1), lines=(None,), bare=3, images=4)
     .faulty((3, 27), lines=(None,), bare=3, images=30)
@@ -271,6 +285,8 @@ EDGES = [
         (), ("c",), lines=(None,), one_size=True, width=64, height=48, rows=120
     ),
     Edge("BX012", "detect", form(BOX + "0 {} 0.5 0.2 0.2")).faulty(0.5051, lines=(2,)).clean(0.5052),
+    Edge("BX012", "detect", form("0 0.5 0.5 {0} 0.2\n0 0.5 0.5 {0} 0.20001")).faulty(0.2, lines=(2,)).clean(0),
+    Edge("BX012", "detect", between).faulty(15, lines=(17,)).clean(16),
     Edge("BX013", "detect", form(BOX + "1 {} 0.5 0.2 0.2")).faulty(0.5051, lines=(2,)).clean(0.5052),
     Edge("BX014", "detect", form("0 0.5 0.5 {} {}")).faulty((0.9961, 1), (1, 0.9961)).clean((0.9959, 1), (1, 0.9959)),
     Edge("BX014", "detect", form("0 {} {} 1 1"))
@@ -281,7 +297,7 @@ EDGES = [
     .faulty((3, 3), lines=(None,), boxes=3, of_boxes=6, images=1, of_images=1)
     .clean((2, 2), (3, 4)),
     Edge("BX014", "detect", covering_one_each, IMAGES)
-    .faulty(3, lines=(None,), boxes=3, of_boxes=3, images=3, of_images=3)
+    .faulty(3, (3, 2), lines=(None,), boxes=3, of_boxes=3, images=3, of_images=3)
     .clean(2),
     Edge("BX017", "detect", small_boxes)
     .faulty((88, 10), lines=(89,), boxes=10, of=100, stride=8, imgsz=640)
@@ -293,6 +309,24 @@ EDGES = [
     Edge("BX020", "detect", form(boxes(200) + "0 {} 0.5 0.8 0.05"))
     .faulty(0.4051, 0.5949, lines=(201,))
     .clean(0.4049, 0.5951),
+    Edge("CF003", "detect", lambda content: named(content, "{1: cat, 2: dog}"), DATA)
+    .faulty(BOX, BOX + BOX.replace("0", "1", 1), lines=(3,), by_keys=False)
+    .faulty(BOX.replace("0", "1", 1), BOX + BOX.replace("0", "2", 1), lines=(3,), by_keys=True),
+    Edge("CF012", "pose", lambda flip: person(PERSON, POSE + f"flip_idx: {flip}\n"), DATA)
+    .faulty("[2, 0]", lines=(5,), last=1, wrong=("2",))
+    .faulty("[1, -3]", lines=(5,), last=1, wrong=("-3",))
+    .clean("[1, 0]", "[-1, -2]"),
+    Edge("CF013", "pose", lambda flip: person(PERSON, POSE + f"flip_idx: {flip}\n"), DATA)
+    .faulty("[1, 1]", lines=(5,), keypoints=(0,), mirrored=(1,))
+    .faulty("[0, -1]", lines=(5,), keypoints=(1,), mirrored=(-1,))
+    .faulty("[-2, 1]", lines=(5,), keypoints=(0,), mirrored=(-2,))
+    .clean("[0, 1]", "[1, 0]", "[2, 0]", "[0, -3]"),
+    Edge("CF015", "pose", lambda sigmas: person(PERSON, FLIP + f"kpt_oks_sigmas: {sigmas}\n"), DATA)
+    .faulty("[0.5, 0]", "[0.5, -1]", lines=(6,), usable=1, sigmas=2, keypoints=2)
+    .clean("[0.5, 0.01]"),
+    Edge("CF022", "detect", lambda names: rows(BOX, YAML.replace("cat, dog", names)), DATA)
+    .faulty("'0', '1', '2', '3', '4', '5', '6'", lines=(3,), classes=7, names=tuple("012345"))
+    .clean("'0', '1', a"),
     Edge("SG001", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both)).faulty(-0.0101, 1.0101).clean(-0.0099, 1.0099),
     Edge("SG001", "segment", form("0 0.1 {} 0.5 0.1 0.3 0.4", both)).faulty(-0.0101, 1.0101).clean(-0.0099, 1.0099),
     Edge("SG002", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both))
@@ -322,6 +356,7 @@ EDGES = [
     Edge("KP003", "pose", pose("0.4 {} 2 0.6 0.6 2"))
     .faulty(1.0101, point=(0.4, 1.0101), pixels=False)
     .faulty(2, point=(0.4, 2), pixels=False)
+    .faulty("inf", point=(0.4, "inf"), pixels=False)
     .faulty(2.1, point=(0.4, 2.1), pixels=True)
     .clean(1.0099),
     Edge("KP004", "pose", pose("0.4 {} 2 0.6 0.6 2")).faulty(-0.0101, point=(0.4, -0.0101)).clean(-0.0099),
@@ -339,11 +374,23 @@ EDGES = [
     Edge("KP008", "pose", form("0 0.5 0.5 {} {} 0.5 0.95 1 0.5 0.5 2", in_pose))
     .faulty((0, 0.4), (0.4, 0), (0.4, 0.4))
     .clean((0, 0), (-0.4, 0.4), (0.4, 0.9)),
+    Edge("KP008", "pose", form("0 0.5 0.5 0.5 0.5 {} 0.5 2 0.5 0.5 2", in_pose)).faulty(1.001).clean(1),
     Edge("KP009", "pose", pose("0.4 0.4 {} {} 0.4 {}"))
     .faulty((1, 0.4, 2), (2, 0.4, 1), point=(0.4, 0.4))
     .clean((1, 0.401, 1), (0, 0.4, 2), (2, 0.4, 0)),
     Edge("KP009", "pose", pose("0 {0} 2 0 {0} 2")).faulty(0.4, point=(0, 0.4)).clean(0),
     Edge("KP009", "pose", pose("{0} 0 2 {0} 0 2")).faulty(0.4, point=(0.4, 0)).clean(0),
+    Edge("TX005", "detect", rows)
+    .faulty("0 0.5 0.5 0.2\n", columns=4, task="detect", wanted=0, predicted=False)
+    .faulty("0 0.5 0.5 0.2 0.2 0.9 0.9 1\n", columns=8, task="detect", wanted=0, predicted=True)
+    .faulty("0 0.5 0.5 0.2 0.2 0.9 0.9 0.3 0.3 1\n", columns=10, wanted=0, predicted=True)
+    .clean("0 0.5 0.5 0.2 0.2\n", "0 0.5 0.5 0.2 0.2 0.9\n"),
+    Edge("TX005", "pose", in_pose)
+    .faulty(PERSON.replace("\n", " 0.5\n"), columns=12, task="pose", wanted=11, predicted=True)
+    .faulty(PERSON.replace("\n", " 0.5 7\n"), columns=13, wanted=11, predicted=True)
+    .faulty(PERSON.replace("\n", " 0.5 7 1\n"), columns=14, wanted=11, predicted=False)
+    .faulty(PERSON.replace(" 2\n", "\n"), columns=10, wanted=11, predicted=False)
+    .clean(PERSON),
     Edge("KP010", "pose", lambda content: person(PERSON + content))
     .faulty("0 0.5 0.5 0.2 0.2\n", lines=(2,), columns=5, keypoints=2, dims=3)
     .clean("0 0.5 0.5 0.2 0.2 0.4\n", "0 0.5 0.5 0.2\n"),
@@ -367,6 +414,7 @@ EDGES = [
     .faulty("", corners=3, columns=7)
     .faulty("0.2 0.3 0.1 0.2", corners=5, columns=11)
     .clean("0.1 0.3"),
+    Edge("OB006", "obb", both).clean(BOX),
     Edge("OB008", "obb", rotated, DATA)
     .faulty((9, 1), lines=(None,), rows=9, in_pixels=1)
     .faulty((3, 0), lines=(None,), rows=3, in_pixels=0)
@@ -459,6 +507,18 @@ def test_what_is_over_a_threshold_is_found_and_what_is_under_it_is_not(edge, cha
     assert sorted((p.line or 0) for p in places if p.file == str(tmp_path / edge.file)) == [line or 0 for line in lines]
     assert not lines or {p.file for p in places} == {str(tmp_path / edge.file)}
     assert [{name: f.values[name] for name in told} for f in found] == [told] * len(found)
+
+
+def test_a_row_with_other_columns_says_no_number_of_rows_as_a_file_of_boxes_and_polygons_does(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    person(PERSON + "0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n")(tiny)
+    values = {f.code: dict(f.values) for f in run(tmp_path).findings if f.code in ("KP010", "KP011")}
+    assert values == {code: {"columns": columns, "keypoints": 2, "dims": 3} for code, columns in _WIDTHS.items()}
+    both("0 0.1 0.1 0.5 0.1 0.3 0.4\n" * 2 + BOX)(tiny)
+    assert [dict(f.values) for f in run(tmp_path).findings if f.code == "TX006"] == [{"count": 1, "of": 3}] * 2
+
+
+_WIDTHS = {"KP010": 5, "KP011": 9}
 
 
 @pytest.mark.parametrize(("length", "found"), [(250, 0), (251, 1)])

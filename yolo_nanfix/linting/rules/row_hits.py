@@ -105,11 +105,12 @@ def bad_hits(
         says: the format of the messages.
         wanted: chooses among them by the text that could not be read.
         number: chooses among them by their `number`.
-        name: of the value that holds their `number`.
+        name: of the value that holds their `number`; where that counts rows of a file, `of` is how many it has.
         values: further values of all hits.
     """
     for bad in labels.bad:
         if bad.kind == kind and wanted(bad.text) and number in (None, bad.number):
-            facts = {"text": cut(bad.text, 60)} if bad.text else {name: bad.number, "of": bad.of}
+            facts = {"text": cut(bad.text, 60)} if bad.text else {name: bad.number}
+            total = {"of": bad.of} if bad.of else {}
             masked = MASKED if bad.masked else ""
-            yield file_hit(labels, images, bad.file, says + masked, bad.line, {**facts, **values})
+            yield file_hit(labels, images, bad.file, says + masked, bad.line, {**facts, **total, **values})
