@@ -6,12 +6,13 @@ import copy
 import math
 import random
 import timeit
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_nanfix.guard.divergence import Alarm, Divergence, DivergenceLimits, Window
+from yolo_nanfix.guard.divergence import Alarm, Divergence, DivergenceLimits, Series, Window
 
 NOT_FINITE = st.sampled_from([math.nan, math.inf, -math.inf])
 LEVELS = st.floats(1e-3, 1e6)
@@ -198,6 +199,54 @@ def test_how_far_from_the_median_a_loss_has_to_be(values, told):
     sensor = fed([1.0] * 20)
     alarms = [sensor.loss(value, 1) for value in values]
     assert [alarm and (alarm.kind, alarm.severe) for alarm in alarms] == told
+
+
+AT_ONE = DivergenceLimits(high=0.5, spreads=4.0, in_a_row=3)
+"""Far is more than e times the median, for the spread counts as a quarter at least."""
+
+
+@pytest.mark.parametrize(
+    ("limits", "logarithm", "told"),
+    [
+        (AT_ONE, 1.0, (0, 0)),
+        (AT_ONE, 1.01, (1, 0)),
+        (replace(AT_ONE, high=1.0, spreads=0.0), 1.0, (0, 0)),
+        (replace(AT_ONE, high=1.0, spreads=0.0), 1.01, (1, 0)),
+        (replace(AT_ONE, spreads=0.0, collapse=1.0), -1.0, (0, 0)),
+        (replace(AT_ONE, spreads=0.0, collapse=1.0), -1.01, (0, 1)),
+        (replace(AT_ONE, collapse=0.75), -1.0, (0, 0)),
+    ],
+)
+def test_what_lies_at_a_limit_is_not_beyond_it(limits, logarithm, told):
+    series = Series(limits)
+    for value in [1.0] * 8 + [math.exp(logarithm)]:
+        series.judge(value)
+    assert (series.above, series.below) == told
+
+
+@pytest.mark.parametrize(
+    ("spike", "explosion", "logarithm", "severe"),
+    [(1.0, 9.0, 1.0, None), (1.0, 9.0, 1.01, False), (0.5, 1.0, 1.0, False), (0.5, 1.0, 1.01, True)],
+)
+def test_a_spike_and_an_explosion_are_more_than_their_limits(spike, explosion, logarithm, severe):
+    limits = DivergenceLimits(high=0.5, spreads=0.0, spike=spike, explosion=explosion)
+    alarm = fed([1.0] * 8, limits=limits).loss(math.exp(logarithm), 1)
+    assert (alarm and alarm.severe) is severe
+
+
+def test_in_a_window_of_far_values_nothing_is_an_explosion():
+    """Their median absolute deviation is 3, so that six spreads are 27."""
+    assert fed([math.exp(3.0 * (i % 2)) for i in range(20)]).loss(math.exp(13.0), 1) is None
+
+
+@pytest.mark.parametrize(("loss", "zero", "told"), [(1e-9, 1e-9, False), (9e-10, 1e-9, True), (0.0, 0.0, False)])
+def test_a_loss_under_the_least_one_is_dead(loss, zero, told):
+    sensor = Divergence(DivergenceLimits(zero=zero))
+    assert [sensor.loss(loss, 1) is not None for _ in range(3)] == [False, False, told]
+
+
+def test_weights_may_move_by_twice_their_norm():
+    assert Divergence().ratio(2.0, 1.0, 50) is None
 
 
 @pytest.mark.parametrize(("value", "targets", "judged"), [(0.0, 0, False), (0.0, 1, True), (-1.0, 1, False)])

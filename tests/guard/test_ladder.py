@@ -75,6 +75,13 @@ def test_half_an_epoch_but_ten_steps_at_most_lie_between_wary_snapshots(ladder, 
     assert ladder.wary_steps == wary
 
 
+@pytest.mark.parametrize(("clip_to", "left"), [(0.5, 7), (0.0, 0)])
+def test_clipping_goes_on_at_the_norm_that_it_had(ladder, clip_to, left):
+    ladder.take_up({**ladder.lasting(), "clip_to": clip_to, "clip_left": 7})
+    assert ladder.lasting()["clip_left"] == left
+    assert ladder.clipped(10.0) == (0.5 if left else 10.0)
+
+
 @pytest.mark.parametrize(
     ("changed", "fits"),
     [

@@ -75,7 +75,7 @@ def test_with_a_gamma_under_one_only_the_sure_and_right_answers_are_moved():
     assert kept.tolist() == [-15.0, *logits[1:].tolist()] and moved.tolist() == [True, False, False, False]
     kept, moved = focal_logits(logits, torch.ones(4), 0.5)
     assert kept.tolist() == [*logits[:3].tolist(), 15.0] and moved.tolist() == [False, False, False, True]
-    assert varifocal_logits(torch.tensor([-79.0, -81.0]), 0.5)[1].tolist() == [False, True]
+    assert varifocal_logits(torch.tensor([-79.0, -80.0, -81.0]), 0.5)[1].tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("logits", [focal_logits, varifocal_logits])

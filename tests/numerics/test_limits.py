@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from yolo_nanfix.numerics import keypoint_loss
 from yolo_nanfix.numerics.iou import COORDINATE_LIMIT, regular_boxes, regular_rboxes
 from yolo_nanfix.numerics.keypoint_loss import area_not_negative, positive_sigma, positive_sigmas
 from yolo_nanfix.numerics.precision import bounded
@@ -27,6 +28,13 @@ def test_box_coordinates_up_to_ten_million(sign):
     assert bounded(values, COORDINATE_LIMIT)[0].tolist() == [sign * 1e7, sign * 1e7, sign * 0.9e7]
 
 
+@pytest.mark.parametrize(("name", "largest"), [("COORDINATE_LIMIT", 1e7), ("RLE_LIMIT", 1e30)])
+def test_coordinates_and_likelihoods_of_keypoints_up_to_their_limits(name, largest):
+    values = torch.tensor([largest, -1.1 * largest, 0.9 * largest])
+    kept = bounded(values, getattr(keypoint_loss, name))[0]
+    assert kept.tolist() == pytest.approx([largest, -largest, 0.9 * largest])
+
+
 def test_a_regular_box_beyond_the_limit_is_moved_to_it():
     assert corners([0, 0, 4, 1e7]) == [0, 0, 4, 1e7]
     assert corners([0, 0, 4, 1.1e7]) == [0, 0, 4, 1e7]
@@ -45,6 +53,41 @@ def test_a_side_survives_the_rounding_of_its_corners():
     assert centred([1024, 5, 2.0**-10, 4], HALF)[2] == 2.0**-10
     assert centred([1024, 5, 0.75 * 2.0**-10, 4], HALF)[2] == 2.0**-10
     assert centred([1024, 5, 1.5 * 2.0**-10, 4], HALF)[2] == 1.5 * 2.0**-10
+
+
+def test_an_inverted_side_as_long_as_the_smallest_stays():
+    assert corners([2.0**-10, 0, 0, 4], HALF)[2] == 0
+    assert corners([0.75 * 2.0**-10, 0, 0, 4], HALF)[2] == 1.75 * 2.0**-10
+    assert centred([0, 0, -(2.0**-14), 0.5], HALF)[2] == -(2.0**-14)
+    assert centred([0, 0, -0.75 * 2.0**-14, 0.5], HALF)[2] == 2.0**-14
+
+
+@pytest.mark.parametrize(("side", "same"), [(1.5e-6, True), (0.7e-6, False)])
+def test_boxes_whose_sides_are_longer_than_a_millionth_are_the_very_same(side, same):
+    box, target = torch.tensor([[0.0, 0, side, side]]), torch.tensor([[0.0, 0, 9, 9]])
+    assert (regular_boxes(box, target, xywh=False)[0] is box) is same
+
+
+@pytest.mark.parametrize(("values", "same"), [((-2.0, 2.0), True), ((-2.0, 2.5), False), ((-2.5, 2.0), False)])
+def test_values_up_to_the_limit_are_the_very_same(values, same):
+    given = torch.tensor(values)
+    assert (bounded(given, 2.0)[0] is given) is same
+
+
+@pytest.mark.parametrize(
+    ("sides", "same"), [((1e-3, 1e-3), True), ((0.9e-3, 1e-3), False), ((1000.0, 1.0), True), ((1000.5, 1.0), False)]
+)
+def test_rotated_boxes_within_the_limits_are_the_very_same(sides, same):
+    box = torch.tensor([[5.0, 5.0, *sides, 0.3]], dtype=torch.float64)
+    assert (regular_rboxes(box)[0] is box) is same
+
+
+@pytest.mark.parametrize(("floor", "side"), [(0.75, 4.0), (0.74, 5.0)])
+def test_the_variance_that_upstream_adds_counts_as_part_of_a_side(floor, side):
+    """12 * 0.75 is 9: with it a side of 4 is as long as one of 5, a thousandth of the other one."""
+    long = (5000.0**2 - 12 * floor) ** 0.5
+    box, moved = regular_rboxes(torch.tensor([[5.0, 5.0, long, 4.0, 0.3]], dtype=torch.float64), floor)
+    assert (float(box[0, 3]), bool(moved.any())) == (side, side > 4.0)
 
 
 @pytest.mark.parametrize(("height", "becomes"), [(0.0, 1e-7), (0.7e-10, 1e-7), (1.4e-10, 1.4e-10), (-0.7e-10, 1e-7)])

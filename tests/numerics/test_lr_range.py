@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -32,44 +33,6 @@ def synthetic(optimum: float, blow_up: float, start: float = 10.0):
         return start * (1 - 2 / 3 * fall) + start * (rate / blow_up) ** 4
 
     return loss
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    exponent=st.floats(-4.5, -1.5),
-    room=st.floats(1.2, 3.0),
-    start=st.floats(1e-3, 1e3),
-    steps=st.sampled_from((20, 50, 100, 200)),
-    noise=st.floats(0, 0.05),
-    seed=st.integers(0, 9999),
-)
-def test_the_suggestion_is_near_the_optimum_and_far_below_the_blow_up(exponent, room, start, steps, noise, seed):
-    optimum, blow_up = 10**exponent, 10 ** (exponent + room)
-    loss, jitter = synthetic(optimum, blow_up, start), torch.Generator().manual_seed(seed)
-    curve = sweep(lambda r: loss(r) * (1 + noise * float(torch.randn((), generator=jitter))), 1e-7, 100.0, steps)
-    found = suggest(curve)
-    assert curve.diverged_at is not None and blow_up / 3 < curve.diverged_at < blow_up * 10
-    assert found.lr is not None and optimum / 10 < found.lr < optimum * 10
-    assert found.low <= found.lr <= found.high <= curve.diverged_at / lr_range.MARGIN
-
-
-ODD = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from((NAN, INF, -INF, 0.0, 1e308)))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(ODD, min_size=1, max_size=60), st.integers(2, 60))
-def test_whatever_the_losses_only_finite_ones_count_and_the_suggestion_is_finite_or_none(losses, steps):
-    plan = Sweep(1e-6, 1.0, steps)
-    for loss in losses:
-        if not plan.done:
-            plan.record(loss)
-    curve = plan.curve()
-    assert all(map(math.isfinite, curve.losses)) and len(curve.rates) == len(curve.losses) <= steps
-    found = suggest(curve, "SGD")
-    numbers = [x for x in (found.lr, found.low, found.high) if x is not None]
-    assert all(0 < x <= 1 for x in numbers) and found.reason
-    if found.lr and curve.diverged_at:
-        assert found.lr <= curve.diverged_at / lr_range.MARGIN * 1.0001
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
@@ -192,6 +155,12 @@ def test_a_fall_is_two_percent_and_twice_the_noise(lowest, noise, falls):
     assert lr_range._falls(curve, losses, 1) is falls
 
 
+@pytest.mark.parametrize(("more", "falls"), [(0.0, False), (0.01, True)])
+def test_a_fall_of_exactly_twice_the_noise_is_none(more, falls):
+    losses = [2 * 1.4826 + more, 0.0]
+    assert lr_range._falls(Curve((1e-3, 1e-2), tuple(loss + 1.0 for loss in losses)), losses, 1) is falls
+
+
 def test_the_range_goes_from_a_tenth_to_nine_tenths_of_the_fall():
     rates = tuple(10.0 ** (i - 9) for i in range(10))
     found = suggest(Curve(rates, (10.0, 9.5, 8.65, 6.0, 4.0, 2.0, 1.2, 1.0, 1.05, 1.1)))
@@ -259,6 +228,20 @@ def test_coarse_leaves_the_model_its_gradients_and_the_random_numbers_as_they_ar
     assert torch.equal(torch.get_rng_state(), random) and model.training
 
 
+def test_coarse_takes_seven_steps_from_1e_5_on_with_clipped_gradients():
+    """The gradient is 1000, and is clipped to 10: each step moves the weight by ten times its rate."""
+    model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    weights = []
+
+    def loss(probe: torch.nn.Module) -> torch.Tensor:
+        weights.append(float(probe.weight.detach()))
+        return 1e6 + 1000 * probe.weight.sum()
+
+    coarse(model, loss, lambda probe: torch.optim.SGD(probe.parameters(), lr=1.0), high=10.0)
+    moved = [(before - after) / 10 for before, after in pairwise(weights)]
+    assert moved == pytest.approx([10.0**power for power in range(-5, 2)], rel=1e-3)
+
+
 def test_coarse_keeps_to_its_time(net):
     model, loss = net
     forwards = []
@@ -283,3 +266,41 @@ def test_groups_keep_their_ratios():
 
 def test_a_curve_of_one_loss_can_be_read():
     assert suggest(Curve((1e-3,), (2.0,))).lr is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    exponent=st.floats(-4.5, -1.5),
+    room=st.floats(1.2, 3.0),
+    start=st.floats(1e-3, 1e3),
+    steps=st.sampled_from((20, 50, 100, 200)),
+    noise=st.floats(0, 0.05),
+    seed=st.integers(0, 9999),
+)
+def test_the_suggestion_is_near_the_optimum_and_far_below_the_blow_up(exponent, room, start, steps, noise, seed):
+    optimum, blow_up = 10**exponent, 10 ** (exponent + room)
+    loss, jitter = synthetic(optimum, blow_up, start), torch.Generator().manual_seed(seed)
+    curve = sweep(lambda r: loss(r) * (1 + noise * float(torch.randn((), generator=jitter))), 1e-7, 100.0, steps)
+    found = suggest(curve)
+    assert curve.diverged_at is not None and blow_up / 3 < curve.diverged_at < blow_up * 10
+    assert found.lr is not None and optimum / 10 < found.lr < optimum * 10
+    assert found.low <= found.lr <= found.high <= curve.diverged_at / lr_range.MARGIN
+
+
+ODD = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from((NAN, INF, -INF, 0.0, 1e308)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ODD, min_size=1, max_size=60), st.integers(2, 60))
+def test_whatever_the_losses_only_finite_ones_count_and_the_suggestion_is_finite_or_none(losses, steps):
+    plan = Sweep(1e-6, 1.0, steps)
+    for loss in losses:
+        if not plan.done:
+            plan.record(loss)
+    curve = plan.curve()
+    assert all(map(math.isfinite, curve.losses)) and len(curve.rates) == len(curve.losses) <= steps
+    found = suggest(curve, "SGD")
+    numbers = [x for x in (found.lr, found.low, found.high) if x is not None]
+    assert all(0 < x <= 1 for x in numbers) and found.reason
+    if found.lr and curve.diverged_at:
+        assert found.lr <= curve.diverged_at / lr_range.MARGIN * 1.0001

@@ -57,7 +57,8 @@ class DivergenceLimits:
         collapse: three values in a row this far below are severe. Healthy losses in a row reached a fifth of that (as a
             logarithm; a classifier that overfits), collapsed ones 1.4 to 4.4 times as much.
         in_a_row: as often in a row it must come to be a trend.
-        zero: a labelled micro-batch with less loss than this is dead, window or not. The lowest healthy one: 0.018.
+        zero: a labelled micro-batch with less loss than this is dead, window or not; 0 turns this off. The lowest
+            healthy one: 0.018.
         ratio: change of the weights in 50 steps as a share of their norm. Healthy at usual learning rates: 0.80 at most
             (RMSprop 0.0005; in 10 steps 0.41, in 5 steps 0.23). At the edge, where a run still learns, late: 1.9 (AdamW
             0.01, fine-tuned). Runs that ended as garbage: 2.05 (SGD 0.3 from scratch), 3.0 and more.
@@ -117,12 +118,14 @@ class Series:
         """Add a positive finite value; how far its logarithm is above the median so far, 0 for too few values."""
         logarithm, limits = math.log(value), self.limits
         excess = logarithm - self.window.median() if len(self.window) >= limits.least else 0.0
-        distance = abs(excess)
-        far = distance > limits.high and distance > limits.spreads * max(self.window.spread(), limits.spread_floor)
-        self.above = self.above + 1 if far and excess > 0 else 0
-        self.below = self.below + 1 if far and -excess > limits.collapse else 0
+        self.above = self.above + 1 if self._far(excess) else 0
+        self.below = self.below + 1 if -excess > limits.collapse and self._far(-excess) else 0
         self.window.add(logarithm)
         return excess
+
+    def _far(self, distance: float) -> bool:
+        limits = self.limits
+        return distance > limits.high and distance > limits.spreads * max(self.window.spread(), limits.spread_floor)
 
 
 class Divergence:
@@ -149,7 +152,7 @@ class Divergence:
             says = "loss {loss:.3g} with {labels:label|labels}"
             return self._zero(says, {"loss": value, "labels": targets}, self._zeros)
         self._zeros = 0
-        if value < 0:
+        if value <= 0:
             return None
         excess = self._losses.judge(value)
         if self._losses.below:

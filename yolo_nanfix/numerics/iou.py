@@ -161,7 +161,7 @@ def regular_rboxes(box: Tensor, floor: float = 0.0) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         centre, signed, angle = box[..., :2], box[..., 2:4], box[..., 4:]
         side = signed.abs().clamp(max=RBOX_LIMIT)
-        spread = side if floor == 0 else (side.square() + 12 * floor).sqrt()
+        spread = (side.square() + 12 * floor).sqrt()
         shortest = (spread.amax(-1, keepdim=True) / LARGEST_ASPECT[half]).clamp(min=SHORTEST_SIDE[half])
         side = torch.where(spread < shortest, shortest, side).copysign(signed)
         moved = torch.cat((centre.clamp(-RBOX_LIMIT, RBOX_LIMIT), side, angle), -1)
