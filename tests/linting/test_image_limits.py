@@ -242,7 +242,7 @@ def test_gammas_of_at_most_400_pngs_are_read(channels, bent, plain, jpegs, unkno
     (tmp_path / "bent.png").write_bytes(gamma(45_455))
     (tmp_path / "plain.png").write_bytes(chunked())
     names = ["bent.png"] * bent + ["plain.png"] * plain + ["c.jpg"] * (jpegs + unknown)
-    width = np.array([64] * (len(names) - unknown) + [0] * unknown)
+    width = np.array([1] * (len(names) - unknown) + [0] * unknown)
     files = [str(tmp_path / name) for name in names]
     table = SimpleNamespace(files=files, grey=np.zeros(len(names), np.bool_), width=width)
     found = told("IM039", table=table, config=SimpleNamespace(channels=channels, yaml_file="data.yaml"))

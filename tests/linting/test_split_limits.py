@@ -89,6 +89,42 @@ def test_three_originals_and_three_tenths_with_equal_boxes_prove_copies(same, ot
     ] * (images > 0)
 
 
+def exported(copies: str) -> Rows:
+    """A table of images that Roboflow made of originals: each letter is one, in uppercase a copy in val."""
+    val = np.array([name.isupper() for name in copies])
+    names = [f"{'val' if one.isupper() else 'train'}/{one.lower()}.rf.{i:08}.jpg" for i, one in enumerate(copies)]
+    return Rows(
+        files=names,
+        labels=("a.txt",),
+        members={"train": np.flatnonzero(~val), "val": np.flatnonzero(val)},
+        split=val.astype(np.int64),
+        split_names=("train", "val"),
+        labels_of=lambda image: np.array([[0, 0.5, 0.5, 0.2, 0.2]]),
+    )
+
+
+def test_an_original_with_one_image_has_no_copies():
+    assert splits.originals(exported("aabcC")) == [[0, 1], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("copies", "values"),
+    [
+        ("aabbccddee", [{"images": 10, "originals": 5}]),
+        ("aabbccdd", []),
+        ("aabbccddeE", []),
+        ("aabbccddeefFg", [{"images": 12, "originals": 7}]),
+    ],
+)
+def test_copies_count_in_their_split(copies, values):
+    assert told(splits.augmented_copies, exported(copies)) == values
+
+
+@pytest.mark.parametrize(("copies", "images"), [("aAbBcC", 3), ("aAbB", 0), ("aAbBcC" + "ddeeffgghhiijjkk", 3)])
+def test_only_originals_in_both_splits_have_to_be_proven(copies, images):
+    assert [one["images"] for one in told(splits.original_across_splits, exported(copies))] == [images] * (images > 0)
+
+
 @pytest.mark.parametrize(("originals", "found"), [(5, 1), (4, 0)])
 def test_from_five_originals_with_copies_on_a_split_is_augmented(originals, found, tmp_path: Path):
     copied(*range(originals))(TinySet(tmp_path))

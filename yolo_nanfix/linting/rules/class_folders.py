@@ -287,7 +287,7 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
     """
     numbers = [name for name in config.names.values() if name.isascii() and name.isdigit()]
     off = [(i, name) for i, name in config.names.items() if name.isdigit() and str(i) != name.lstrip("0")]
-    if len(numbers) == config.nc > 1 and numbers != sorted(numbers, key=int):
+    if len(numbers) == config.nc and numbers != sorted(numbers, key=int):
         says = "{classes} class numbers differ, the first: {index} is folder {folder}"
         yield _folder_hit(config, "train", "", says, classes=len(off), index=off[0][0], folder=off[0][1])
 

@@ -55,6 +55,11 @@ def hit(image: Image, says: str, /, **values: Any) -> Hit:
     return Hit(image.file, says, split=image.split, image=image.file, values=values)
 
 
+def _spread(found: list[int], most: int) -> list[int]:
+    """At most so many of some images, spread over all."""
+    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, most).astype(np.int64))] if found else []
+
+
 def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
     """The images that Ultralytics does not drop for their header, with it."""
     for image in images:
@@ -273,12 +278,10 @@ def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Ite
     """
     if config.channels not in _DROPPED_ALPHA or not table.alpha.any():
         return
-    sample = np.flatnonzero(table.alpha & (table.width.astype(np.int64) * table.height <= LARGEST_DECODED))
-    if not options.deep and len(sample) > ALPHA_LOOKED_AT:
-        sample = sample[np.linspace(0, len(sample) - 1, ALPHA_LOOKED_AT).astype(np.int64)]
+    sample = np.flatnonzero(table.alpha & (table.width.astype(np.int64) * table.height <= LARGEST_DECODED)).tolist()
     looked: Counter[str] = Counter()
     clear: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for image in sample.tolist():
+    for image in sample if options.deep else _spread(sample, ALPHA_LOOKED_AT):
         folder = table.files[image].rpartition(os.sep)[0]
         looked[folder] += 1
         if (share := transparent(table.files[image])) >= LEAST_CLEAR:
@@ -373,7 +376,7 @@ def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
         return
     colour = np.flatnonzero(~table.grey & (table.width > 0)).tolist()
     png = [i for i in colour if table.files[i].lower().endswith(".png")]
-    looked = [png[i] for i in np.unique(np.linspace(0, len(png) - 1, PNGS_LOOKED_AT).astype(np.int64))] if png else []
+    looked = _spread(png, PNGS_LOOKED_AT)
     bent = [i for i in looked if bends(table.files[i])]
     if bent and (len(bent) < len(looked) or len(png) < len(colour)):
         others = len(looked) - len(bent) + len(colour) - len(png)

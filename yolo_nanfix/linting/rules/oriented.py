@@ -118,7 +118,7 @@ def obb_corner_count(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: write four corners: 9 columns.
     """
     count = np.diff(labels.first)
-    rows = np.flatnonzero((count > 0) & (count != CORNERS))
+    rows = np.flatnonzero(~np.isin(count, (0, CORNERS)))
     says = "{corners} corners ({columns} columns)"
     yield from row_hits(labels, images, rows, says, corners=count[rows], columns=labels.columns[rows])
 

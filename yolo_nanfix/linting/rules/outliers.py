@@ -66,8 +66,7 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
     Example: `0 0.5 0.5 1 1`.
     Fix: nothing if the object fills the image; else draw the box again, or train the task classify.
     """
-    wide, high = table.row_box[:, 2] >= 1 - 2 * COVERED, table.row_box[:, 3] >= 1 - 2 * COVERED
-    rows = np.flatnonzero(wide & high)
+    rows = np.flatnonzero((table.row_box[:, 2:] >= 1 - 2 * COVERED).all(axis=1))
     if not len(rows):
         return
     x, y, w, h = table.row_box[rows].T.astype(np.float64)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.label_boxes import once
@@ -212,7 +214,7 @@ def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale
         if reading.scale not in scales:
             continue
         width, height = int(table.width.max()), int(table.height.max())
-        same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
+        known = (side[side.nonzero()] for side in (table.width, table.height))  # unreadable images have no size
         values = {
             "scale": reading.scale.value,
             "form": reading.form.value,
@@ -228,6 +230,6 @@ def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale
             "inside": reading.rows - reading.out,
             "width": width,
             "height": height,
-            "one_size": bool(same),
+            "one_size": not any(np.diff(side).any() for side in known),
         }
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=EXPLAINED)
