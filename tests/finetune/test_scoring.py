@@ -7,6 +7,7 @@ import shutil
 import bench_intervals
 import numpy as np
 import pytest
+import releases
 from lab import TINY
 from make_datasets import make_dataset
 
@@ -104,3 +105,26 @@ def test_a_real_detector_on_real_images(shared, tmp_path):
         ours = evaluate(best, data, **arguments)
     assert 0 < stock.box.map == pytest.approx(ours.map(), rel=1e-12)
     assert ours.per_class().keys() == set(stock.box.ap_class_index.tolist())
+
+
+OLD = """
+import sys
+import yolo_nanfix
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.finetune.evaluation import evaluate
+
+with yolo_nanfix.patched(guard=False):
+    try:
+        found = evaluate(sys.argv[1], sys.argv[2], imgsz=64, batch=4, device="cpu", workers=0)
+        print("SAID", len(found.images))
+    except DataError as error:
+        print("SAID", error)
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("release", ["8.0.136", "8.3.100"])
+def test_an_older_release_that_keeps_no_metrics_by_image_says_so(release, tmp_path):
+    data = make_dataset(tmp_path / "set", n_train=2, n_val=2, seed=0)
+    said = releases.run(release, OLD, "yolov8n.yaml", str(data)).partition("SAID ")[2].strip()
+    assert said == f"ultralytics {release} keeps no metrics by image; a newer release does"

@@ -151,6 +151,8 @@ class Collector:
 
         def begun(model: Any) -> None:
             init_metrics(model)
+            if not hasattr(validator.metrics, "update_stats"):
+                raise DataError(f"ultralytics {upstream.version()} keeps no metrics by image; a newer release does")
             self.names = {int(k): str(v) for k, v in validator.names.items()}
             validator.metrics.update_stats = self._kept(validator.metrics.update_stats)
 
