@@ -130,11 +130,14 @@ def bench(
         known = _together(table)
         if folds is None:
             plans = [(f"seed{i}", Path(data), Path(data), {"seed": i}) for i in range(number)]
+            parts = ""
         else:
             made = _folds(table, folds, known, group_by)
             plans = [(name, path, path, {"seed": 0}) for name, path in _write_folds(table, made, root)]
+            parts = str(made.of.tolist())
+        content = _content(table, parts)
         repeats = [
-            Repeat(arm, name, train, judged, {**settings, **seed}, tuple(options))
+            Repeat(arm, name, train, judged, {**settings, **seed}, tuple(options), content)
             for name, train, judged, seed in plans
             for arm, settings in settings_of.items()
         ]
@@ -188,10 +191,11 @@ def trial(
     table = _study(plan.data, deep, None)
     root, data = Path(out), Path(plan.data)
     files = {name: planner.text(plan, name) for name in names}
+    content = _content(table)
 
     def make(name: str, seed: int) -> Repeat:
         options = ("--recipe", str(_plan_file(root, name, files[name])))
-        return Repeat(name, f"seed{seed}", data, data, {**plan.given, "epochs": epochs, "seed": seed}, options)
+        return Repeat(name, f"seed{seed}", data, data, {**plan.given, "epochs": epochs, "seed": seed}, options, content)
 
     groups = _groups_of(table, _together(table), group_by)
     with api.prepared(data=plan.data), api.unguarded():
@@ -232,6 +236,17 @@ def _study(data: str | Path, deep: bool, progress: api.Progress | None) -> Table
     if len(tables) != 1:
         raise DataError(f"{data}: one dataset is needed, this has {len(tables)}")
     return tables[0]
+
+
+def _content(table: Table, parts: str = "") -> str:
+    """A digest of the images and label files of a dataset, and of how they are parted."""
+    from xxhash import xxh3_128
+
+    digest = xxh3_128("\0".join(table.files).encode(errors="surrogateescape") + parts.encode())
+    digest.update(table.content.tobytes() + table.size.tobytes())
+    for labels in (Path(file) for file, there in zip(table.labels, table.labelled, strict=True) if there):
+        digest.update(labels.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _together(table: Table) -> list[list[str]]:

@@ -105,6 +105,7 @@ def test_other_settings_are_not_taken_for_the_same(tmp_path):
         Repeat("a", "seed0", Path("d"), Path("d"), {"epochs": 2}),
         Repeat("a", "seed0", Path("e"), Path("d"), {"epochs": 1}),
         Repeat("a", "seed0", Path("d"), Path("d"), {"epochs": 1}, ("--recipe", "small")),
+        Repeat("a", "seed0", Path("d"), Path("d"), {"epochs": 1}, (), "other labels"),
     ):
         assert other.fingerprint != one.fingerprint
     assert repeats.kept(one, tmp_path) is None

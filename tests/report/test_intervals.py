@@ -24,7 +24,10 @@ def bench(difference: dict, differs: bool) -> dict:
     arms = [
         {
             "name": name,
-            "repeats": [{"name": "seed0", "map": 0.2591}, {"name": "seed1", "map": 0.3}],
+            "repeats": [
+                {"name": "seed0", "map": 0.2591, "reasons": []},
+                {"name": "seed1", "map": 0.3, "reasons": ["3 of 4 dropped"]},
+            ],
             "cpu_seconds": 61.4,
         }
         for name in ("stock", "[red]own")
@@ -41,6 +44,7 @@ def test_three_intervals_fit_80_columns_and_names_are_no_markup():
     text = shown(intervals.render_bench, bench(of(0.009, -0.0991, 0.1174), False))
     assert "0.259 [0.176, 0.369]" in text and "0.268 [0.189, 0.399]" in text and "0.009 [-0.099, 0.117]" in text
     assert "[red]own - stock" in text and "2 seeds" in text and "seed0 0.259, seed1 0.300; 61 s of CPU" in text
+    assert "stock seed1 is not healthy: 3 of 4 dropped" in text and "seed0 is not" not in text
     assert "do not differ" in text and max(map(len, text.split("\n")[:3])) <= 80
 
 

@@ -116,7 +116,13 @@ class Bench:
             {
                 "name": arm.name,
                 "repeats": [
-                    {"name": one.repeat.name, "map": value, "cpu_seconds": one.seconds, "folder": str(one.folder)}
+                    {
+                        "name": one.repeat.name,
+                        "map": value,
+                        "cpu_seconds": one.seconds,
+                        "folder": str(one.folder),
+                        "reasons": list(one.reasons),
+                    }
                     for one, value in zip(arm.trained, arm.each(), strict=True)
                 ],
                 "cpu_seconds": arm.seconds,

@@ -14,8 +14,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from xxhash import xxh3_128_hexdigest
 
 from yolo_nanfix import files, stopping
 from yolo_nanfix.errors import NanfixError
@@ -39,6 +42,7 @@ class Repeat:
         validated: data.yaml of the images that judge it.
         arguments: Ultralytics' training arguments, with the seed.
         options: options of `yolo-nanfix train`, for example `--recipe small`.
+        content: a digest of the images and labels that train and judge.
     """
 
     arm: str
@@ -47,12 +51,16 @@ class Repeat:
     validated: Path
     arguments: Mapping[str, Any]
     options: Sequence[str] = ()
+    content: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that changes the training; not with the time of files."""
+        """Changes with arguments, dataset, weights and releases; not with the time of files."""
         told = [str(self.data), str(self.validated), sorted(map(str, self.arguments.items())), list(self.options)]
-        return sha256(json.dumps(told).encode()).hexdigest()[:16]
+        releases = [f"{name} {metadata.version(name)}" for name in ("torch", "ultralytics")]
+        model = Path(str(self.arguments.get("model", "")))
+        weights = xxh3_128_hexdigest(model.read_bytes()) if model.is_file() else ""
+        return sha256(json.dumps([*told, *releases, weights, self.content]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,14 @@ class Trained:
         evaluation: what its best weights find.
         seconds: CPU seconds of its process and children; of an earlier call if it was kept.
         folder: where the run is.
+        reasons: why the run is not healthy, though it came to its end; empty if it is.
     """
 
     repeat: Repeat
     evaluation: Evaluation
     seconds: float
     folder: Path
+    reasons: tuple[str, ...] = ()
 
 
 def kept(repeat: Repeat, out: Path) -> Trained | None:
@@ -79,7 +89,9 @@ def kept(repeat: Repeat, out: Path) -> Trained | None:
         facts = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         if facts["fingerprint"] != repeat.fingerprint:
             return None
-        return Trained(repeat, Evaluation.read(folder / EVALUATION), float(facts["seconds"]), folder)
+        return Trained(
+            repeat, Evaluation.read(folder / EVALUATION), float(facts["seconds"]), folder, tuple(facts["reasons"])
+        )
     except (OSError, ValueError, KeyError, TypeError, NanfixError):
         return None
 
@@ -106,8 +118,22 @@ def train_once(repeat: Repeat, out: Path) -> Trained:
     wanted = {key: value for key, value in repeat.arguments.items() if key in VALIDATES}
     evaluation = evaluate(best, repeat.validated, **wanted)
     evaluation.write(folder / EVALUATION)
-    files.write_json(folder / RESULT, {"fingerprint": repeat.fingerprint, "seconds": seconds})
-    return Trained(repeat, evaluation, seconds, folder)
+    reasons = _reasons(folder / "run")
+    files.write_json(folder / RESULT, {"fingerprint": repeat.fingerprint, "seconds": seconds, "reasons": reasons})
+    return Trained(repeat, evaluation, seconds, folder, tuple(reasons))
+
+
+def _reasons(run: Path) -> list[str]:
+    """Why a finished run is not healthy, from its report.
+
+    Raises:
+        NanfixError: it left no report.
+    """
+    try:
+        found = json.loads((run / "yolo-nanfix.json").read_text(encoding="utf-8"))
+        return [str(reason) for reason in found["reasons"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NanfixError(f"{run} has no report that says whether its training is healthy: {error}") from error
 
 
 def _train(command: Sequence[str], log: Path) -> float:

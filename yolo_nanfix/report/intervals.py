@@ -83,6 +83,10 @@ def render_bench(bench: Mapping[str, Any], console: Console | None = None, *, qu
             each = ", ".join(f"{one['name']} {one['map']:.3f}" for one in arm["repeats"])
             console.print(f"{arm['name']}: {each}; {arm['cpu_seconds']:.0f} s of CPU", markup=False)
         console.print(f"Runs: {bench['out']}", markup=False)
+    for arm in bench["arms"]:
+        for one in (one for one in arm["repeats"] if one["reasons"]):
+            why = printable("; ".join(one["reasons"]))
+            console.print(f"{arm['name']} {one['name']} is not healthy: {why}", markup=False)
     if two:
         console.print(outcome(bench), markup=False)
 
