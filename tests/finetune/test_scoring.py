@@ -8,6 +8,7 @@ import bench_intervals
 import numpy as np
 import pytest
 import releases
+import torch
 from lab import TINY
 from make_datasets import make_dataset
 
@@ -89,6 +90,12 @@ def test_the_figure_of_all_images_is_the_one_ultralytics_prints(tmp_path):
         arguments = {"imgsz": 64, "batch": 4, "device": "cpu", "workers": 0}
         stock = YOLO(str(best)).val(data=str(data), plots=False, project=str(tmp_path), **arguments)
         ours = evaluate(best, data, **arguments)
+        held = torch.load(best, weights_only=False)
+        next(held["model"].parameters()).data.flatten()[0] = float("nan")
+        torch.save(held, tmp_path / "nan.pt")
+        assert YOLO(str(tmp_path / "nan.pt")).val(data=str(data), plots=False, project=str(tmp_path), **arguments)
+        with pytest.raises(DataError, match="1 weights or BatchNorm statistics are not finite"):
+            evaluate(tmp_path / "nan.pt", data, **arguments)
     assert ours.map() == pytest.approx(stock.box.map, abs=1e-12) and ours.map(iou=0) == pytest.approx(stock.box.map50)
     assert len(ours.images) == len(set(ours.images)) and all("val" in image for image in ours.images)
 

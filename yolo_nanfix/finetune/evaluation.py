@@ -208,17 +208,26 @@ def evaluate(model: str | Path, data: str | Path, **arguments: Any) -> Evaluatio
 
     Raises:
         UsageError: the model cannot be loaded.
-        DataError: the task has no mAP, or the release counts no metrics image by image.
+        DataError: the task has no mAP, weights are not finite, or the release counts no metrics image by image.
     """
     yolo = training.load_model(str(model), None)
     if yolo.task not in TASKS:
         raise DataError(f"{model} is a model for {yolo.task}; intervals of mAP are for {', '.join(TASKS)}")
+    if bad := _not_finite(yolo.model):
+        raise DataError(f"{model}: {bad} weights or BatchNorm statistics are not finite: its mAP would say nothing")
     collector = Collector()
     yolo.add_callback("on_val_start", collector)
     quiet = {"plots": False, "verbose": False, "save_json": False}
     with TemporaryDirectory() as folder, redirect_stdout(sys.stderr), _silent():
         yolo.val(data=str(data), project=folder, **quiet, **arguments)
     return collector.evaluation()
+
+
+def _not_finite(model: Any) -> int:
+    """How many weights and BatchNorm statistics are NaN or infinite; NMS would drop what they yield without a word."""
+    state = model.state_dict()
+    names = {name for name, _ in model.named_parameters()} | {name for name in state if ".running_" in name}
+    return sum(int((~state[name].isfinite()).sum()) for name in names)
 
 
 @contextmanager
