@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,9 @@ def score(
     of = groups.group(files, _together(table), group_by)
     numbers = dict(zip(files, of.tolist(), strict=True))
     trained = [files[i] for i in table.members.get("train", ())] if split != "train" else []
-    return scoring.score(found, numbers, trained, names)
+    validated = set(found.images)
+    left_out = tuple(files[i] for i in table.members[split] if files[i] not in validated)
+    return replace(scoring.score(found, numbers, trained, names), left_out=left_out)
 
 
 def bench(

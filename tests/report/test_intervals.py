@@ -63,9 +63,21 @@ def test_the_outcome_of_two_arms(difference, differs, says):
 def test_a_score_shows_the_honest_figure_and_an_image_of_each_side():
     figure = {"map": of(0.5, 0.4, 0.6), "map50": of(0.7, 0.6, 0.8), "images": 40, "objects": 44}
     honest = {"map": None, "map50": None, "images": 1, "objects": 1}
-    told = {"kind": "B", "whole": figure, "honest": honest, "old": None, "per_class": {"a": 0.4, "[b]": 0.2}}
+    told = {
+        "kind": "B",
+        "whole": figure,
+        "honest": honest,
+        "old": None,
+        "per_class": {"a": 0.4, "[b]": 0.2},
+        "left_out": ["v/x.jpg"],
+    }
     text = shown(intervals.render_score, {**told, "seen": {"val/a[1].jpg": "train/b.jpg"}})
-    assert "0.500 [0.400, 0.600]" in text and "1 image belongs" in text and "val/a[1].jpg" in text
+    assert (
+        "0.500 [0.400, 0.600]" in text
+        and "1 image belongs" in text
+        and "val/a[1].jpg" in text
+        and "1, such as v/x.jpg" in text
+    )
     assert text.index("[b]") < text.rindex("0.400") and "boxes" in text
     assert shown(intervals.render_score, {**told, "honest": None, "seen": {}}, quiet=True) == "0.500 [0.400, 0.600]\n"
 

@@ -50,6 +50,7 @@ class Score:
         per_class: class name -> AP50-95 on all images.
         seen: image of this split -> an image that trained and that belongs together with it.
         old_classes: names of the classes of the earlier model.
+        left_out: images of the split that Ultralytics did not validate, since it cannot read them or their labels.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Score:
     per_class: Mapping[str, float]
     seen: Mapping[str, str]
     old_classes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -69,6 +71,7 @@ class Score:
             "per_class": dict(self.per_class),
             "seen": dict(self.seen),
             "old_classes": list(self.old_classes),
+            "left_out": list(self.left_out),
         }
 
 

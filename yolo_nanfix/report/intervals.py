@@ -52,6 +52,11 @@ def render_score(score: Mapping[str, Any], console: Console | None = None, *, qu
         )
         image, other = next(iter(score["seen"].items()))
         console.print(f"  {printable(image)}\n  {printable(other)}", markup=False)
+    if score["left_out"]:
+        first = printable(score["left_out"][0])
+        console.print(
+            f"not validated, since Ultralytics cannot use them: {len(score['left_out'])}, such as {first}", markup=False
+        )
     if len(score["per_class"]) > 1:
         table = _table("class", "AP50-95")
         for name, value in sorted(score["per_class"].items(), key=lambda item: item[1]):
